@@ -1,0 +1,1 @@
+"""pointstream: a membership points ledger that runs as an exactly-once stream worker on Kafka."""

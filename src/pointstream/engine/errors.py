@@ -1,0 +1,47 @@
+"""What can stop a partition.
+
+::
+
+    EngineError
+    ├── Fenced             another worker owns the partition now
+    ├── PositionGap        records between the position and the next batch are missing
+    ├── PositionMismatch   the group's offsets and the state disagree
+    ├── RecordsDeleted     the broker deleted input before it was processed
+    └── CorruptStore       local state cannot be read; it is rebuilt from the changelog
+
+None of them is handled by going on. The process ends, a supervisor starts it anew, and the
+new process begins from what is committed.
+"""
+
+__all__ = [
+    "CorruptStore",
+    "EngineError",
+    "Fenced",
+    "PositionGap",
+    "PositionMismatch",
+    "RecordsDeleted",
+]
+
+
+class EngineError(Exception):
+    """Base of every fault that ends a partition task."""
+
+
+class Fenced(EngineError):
+    """A newer owner of the partition has fenced this one off."""
+
+
+class PositionGap(EngineError):
+    """A batch begins above the position that the task expects next."""
+
+
+class PositionMismatch(EngineError):
+    """The consumer group's committed offsets and the positions inside the state differ."""
+
+
+class RecordsDeleted(EngineError):
+    """Retention removed input records before they were processed."""
+
+
+class CorruptStore(EngineError):
+    """The local store cannot be opened or read."""

@@ -1,0 +1,205 @@
+"""`PartitionLog` on a real broker, through aiokafka."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    IllegalStateError,
+    InvalidProducerEpoch,
+    OffsetOutOfRangeError,
+    ProducerFenced,
+)
+
+from pointstream.engine.errors import Fenced
+from pointstream.engine.log import Change, Transaction
+from pointstream.engine.records import Outgoing, Target
+
+__all__ = ["Cluster", "KafkaPartitionLog"]
+
+T = TypeVar("T")
+
+#: A producer batch is filled up to this; the broker's default limit for one is 1 MiB.
+_PRODUCER_BATCH_BYTES = 512 << 10
+#: A step that takes longer is reported, again and again, as waiting for the broker.
+_PATIENCE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What all partitions of a worker share to reach Kafka."""
+
+    bootstrap_servers: str
+    #: Consumer group, and prefix of the transactional ids.
+    app_id: str
+    #: Topics with the member key, that is the input of every task.
+    input_topics: tuple[str, ...]
+    changelog_topic: str
+    #: Client settings for TLS and SASL, as aiokafka names them.
+    security: Mapping[str, Any] = field(default_factory=dict)
+    transaction_timeout_ms: int = 60_000
+    #: How long one request may wait for a broker that is away, before the process ends.
+    request_timeout_ms: int = 60_000
+    on_waiting: Callable[[str, float], None] = lambda what, seconds: None
+
+    def consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.bootstrap_servers,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            request_timeout_ms=self.request_timeout_ms,
+            **self.security,
+            **settings,
+        )
+
+    async def patiently(self, what: str, work: Awaitable[T]) -> T:
+        """Await `work`, saying every few seconds that it waits."""
+        task = asyncio.ensure_future(work)
+        started = time.monotonic()
+        try:
+            while True:
+                done, _ = await asyncio.wait({task}, timeout=_PATIENCE_SECONDS)
+                if done:
+                    return task.result()
+                self.on_waiting(what, time.monotonic() - started)
+        finally:
+            if not task.done():
+                task.cancel()
+
+
+class KafkaPartitionLog:
+    """One partition's producer, positions and changelog."""
+
+    def __init__(self, cluster: Cluster, partition: int, reader: AIOKafkaConsumer) -> None:
+        """`reader` belongs to the group but joins it never: it only asks for offsets."""
+        self._cluster = cluster
+        self._partition = partition
+        self._reader = reader
+        self._producer: AIOKafkaProducer | None = None
+        self._inputs = [TopicPartition(topic, partition) for topic in cluster.input_topics]
+        self._changelog = TopicPartition(cluster.changelog_topic, partition)
+
+    async def fence(self) -> None:
+        cluster = self._cluster
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=cluster.bootstrap_servers,
+            transactional_id=f"{cluster.app_id}-{self._partition}",
+            transaction_timeout_ms=cluster.transaction_timeout_ms,
+            max_batch_size=_PRODUCER_BATCH_BYTES,
+            # The size of one oversized dead letter with its headers, not of a batch.
+            max_request_size=4 << 20,
+            request_timeout_ms=cluster.request_timeout_ms,
+            **cluster.security,
+        )
+        await cluster.patiently(f"fencing partition {self._partition}", self._producer.start())
+
+    async def committed(self) -> dict[str, int | None]:
+        offsets = await asyncio.gather(*(self._reader.committed(tp) for tp in self._inputs))
+        return {tp.topic: offset for tp, offset in zip(self._inputs, offsets, strict=True)}
+
+    async def beginnings(self) -> dict[str, int]:
+        offsets = await self._reader.beginning_offsets(self._inputs)
+        return {tp.topic: offset for tp, offset in offsets.items()}
+
+    async def changelog(self, position: int | None) -> AsyncIterator[tuple[list[Change], int, int]]:
+        tp = self._changelog
+        begin = (await self._reader.beginning_offsets([tp]))[tp]
+        end = (await self._reader.end_offsets([tp]))[tp]
+        if position is not None and not begin <= position <= end:
+            raise LookupError(
+                f"local state stands at {position}, {tp.topic}[{tp.partition}] reaches from "
+                f"{begin} to {end}"
+            )
+        position = begin if position is None else position
+        if position >= end:
+            return
+        consumer = self._cluster.consumer(max_partition_fetch_bytes=4 << 20)
+        consumer.assign([tp])
+        await consumer.start()
+        try:
+            consumer.seek(tp, position)
+            while position < end:
+                fetched = await consumer.getmany(tp, timeout_ms=1000, max_records=10_000)
+                # The position moves past transaction markers, which are never delivered.
+                position = await consumer.position(tp)
+                records = fetched.get(tp, ())
+                yield [Change(r.key, r.value) for r in records], position, end
+        except OffsetOutOfRangeError as error:
+            raise LookupError(str(error)) from error
+        finally:
+            await consumer.stop()
+
+    async def commit(self, transaction: Transaction) -> int:
+        try:
+            return await self._cluster.patiently(
+                f"the transaction of partition {self._partition}", self._commit(transaction)
+            )
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced(f"partition {self._partition} has a newer owner") from error
+
+    async def _commit(self, transaction: Transaction) -> int:
+        producer = self._producer
+        if producer is None:
+            raise IllegalStateError("commit before fence")
+        await producer.begin_transaction()
+        changes = [Outgoing(change.key, change.value, (), None) for change in transaction.changes]
+        offsets = {
+            TopicPartition(topic, self._partition): offset
+            for topic, offset in transaction.positions.items()
+        }
+        changelog_end: int
+        changelog_end, *_ = await asyncio.gather(
+            self._send(producer, Target(self._changelog.topic, self._partition), changes),
+            *(self._send(producer, target, out) for target, out in transaction.records.items()),
+        )
+        # After the records, not beside them: while the coordinator is busy adding the offsets it
+        # refuses to vouch for the records' partitions, and the broker turns them down for now.
+        await producer.send_offsets_to_transaction(offsets, self._cluster.app_id)
+        await producer.commit_transaction()
+        # The commit marker takes the next offset; a restore from here reads at most that.
+        return changelog_end
+
+    async def _send(
+        self, producer: AIOKafkaProducer, target: Target, records: Sequence[Outgoing]
+    ) -> int:
+        """Send records as whole producer batches; returns the offset behind the last."""
+        sent = []
+        builder = producer.create_batch()
+        append = builder.append
+        for record in records:
+            args = {
+                "timestamp": record.timestamp_ms,
+                "key": record.key,
+                "value": record.value,
+                "headers": list(record.headers),
+            }
+            if append(**args) is None:
+                sent.append(await self._queue(producer, target, builder))
+                builder = producer.create_batch()
+                append = builder.append
+                if append(**args) is None:  # pragma: no cover - the first always fits
+                    raise ValueError(f"a record for {target.topic} exceeds every batch")
+        sent.append(await self._queue(producer, target, builder))
+        # Results are awaited, not assumed: a batch that failed must fail the transaction.
+        results = await asyncio.gather(*(future for _, future in sent))
+        return int(results[-1].offset) + sent[-1][0]
+
+    @staticmethod
+    async def _queue(
+        producer: AIOKafkaProducer, target: Target, builder: Any
+    ) -> tuple[int, "asyncio.Future[Any]"]:
+        count = builder.record_count()
+        future = await producer.send_batch(builder, target.topic, partition=target.partition)
+        return count, future
+
+    async def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            # A fenced or broken producer may fail to stop; the next owner fences it anyway.
+            with contextlib.suppress(Exception):
+                await producer.stop()

@@ -1,0 +1,56 @@
+"""The edge between a partition task and Kafka, so that the same task runs on a test log.
+
+`kafka.py` implements it on a real broker, `driver.py` in memory.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from pointstream.engine.records import Outgoing, Target
+
+__all__ = ["Change", "PartitionLog", "Transaction"]
+
+
+class Change(NamedTuple):
+    """One changelog record: the new value of a key, None where it was removed."""
+
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Everything that one batch makes true, all of it or nothing."""
+
+    #: What the processor sent, and the journal record.
+    records: dict[Target, list[Outgoing]]
+    #: The new values of the keys written, to the changelog.
+    changes: list[Change]
+    #: Per input topic: the next position to read, once this is committed.
+    positions: dict[str, int]
+
+
+class PartitionLog(Protocol):
+    """What a partition task needs from Kafka. Every method may raise `Fenced`."""
+
+    async def fence(self) -> None:
+        """Shut out every former owner; afterwards none of their transactions is undecided."""
+
+    async def committed(self) -> dict[str, int | None]:
+        """Per input topic the group's committed position, None where there is none."""
+
+    async def beginnings(self) -> dict[str, int]:
+        """Per input topic the lowest position that can still be read."""
+
+    def changelog(self, position: int | None) -> AsyncIterator[tuple[list[Change], int, int]]:
+        """Read the changelog, read-committed, from `position` (None: its beginning) to its end.
+
+        Yields changes, the position behind them and the end that is aimed for. The last item
+        has reached the end. A position that the changelog does not have raises `LookupError`.
+        """
+
+    async def commit(self, transaction: Transaction) -> int:
+        """Send and commit; returns the changelog position behind this transaction's changes."""
+
+    async def close(self) -> None: ...

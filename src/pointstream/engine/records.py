@@ -1,0 +1,114 @@
+"""What goes into a processor and what comes out of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from pointstream.engine.state import State
+
+__all__ = ["Header", "InputRecord", "Outgoing", "Output", "Processor", "Record", "Target"]
+
+Header = tuple[str, bytes]
+
+
+class InputRecord(Protocol):
+    """One consumed record. `aiokafka.ConsumerRecord` fits as it is.
+
+    `timestamp` is in milliseconds since the epoch: the broker's append time where the topic
+    is configured so, else whatever the publisher set.
+    """
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[Header]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An input record made without a broker; see `InputRecord` for the units."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+
+
+class Outgoing(NamedTuple):
+    """One record to be sent. `timestamp_ms` None lets the broker or client set it."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[Header]
+    timestamp_ms: int | None
+
+
+class Target(NamedTuple):
+    """Where a record goes."""
+
+    topic: str
+    partition: int
+
+
+class Output:
+    """Collects what a batch sends, in order per topic and partition, until its transaction."""
+
+    __slots__ = ("partition", "records")
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.records: dict[Target, list[Outgoing]] = {}
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[Header] = (),
+        *,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> None:
+        """Send a record within the batch's transaction.
+
+        `partition` defaults to the task's own number, which is right for every topic that is
+        keyed and partitioned like the input. A None `value` is a tombstone.
+        """
+        target = Target(topic, self.partition if partition is None else partition)
+        record = Outgoing(key, value, headers, timestamp_ms)
+        pending = self.records.get(target)
+        if pending is None:
+            self.records[target] = [record]
+        else:
+            pending.append(record)
+
+    def extend(self, topic: str, records: Iterable[Outgoing]) -> None:
+        """Send many records to the task's own partition of `topic`."""
+        self.records.setdefault(Target(topic, self.partition), []).extend(records)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.records.values()))
+
+
+class Processor(Protocol):
+    """The job. One instance serves one partition and lives as long as its task.
+
+    It may keep a cache of what it read and wrote, because after a commit the state is just
+    what it left, and after any failure the process is gone.
+    """
+
+    def process(self, records: Sequence[InputRecord], state: State, output: Output) -> None:
+        """Take a batch, in order. Anything raised ends the process; nothing of the batch stays."""

@@ -1,0 +1,254 @@
+"""The engine of one worker process: which partitions it owns, their tasks, and their ticks.
+
+Faust's group assignment drives it (`assign`, `revoke`), Faust's agents feed it (`offer`).
+A task that fails takes the process with it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from pointstream.engine.errors import CorruptStore
+from pointstream.engine.kafka import Cluster, KafkaPartitionLog
+from pointstream.engine.records import InputRecord, Processor
+from pointstream.engine.store import RocksMemory, RocksStore
+from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, TaskObserver
+
+__all__ = ["Engine", "EngineConfig"]
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class EngineConfig:
+    """How an engine runs."""
+
+    cluster: Cluster
+    data_dir: Path
+    journal_topic: str
+    tick_topic: str
+    tick_interval_ms: int = 1000
+    limits: Limits = field(default_factory=Limits)
+    guards: Guards = field(default_factory=Guards)
+    #: Partitions restored at the same time: more than the cores only wait for each other.
+    restoring_at_once: int = 2
+
+
+class Engine:
+    """All partition tasks of this process."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        processor: Callable[[int], Processor],
+        *,
+        on_fault: Callable[[BaseException], None],
+        observer: TaskObserver | None = None,
+    ) -> None:
+        """`on_fault` is called with the error of a task that failed; it must end the process."""
+        self.config = config
+        self.tasks: dict[int, PartitionTask] = {}
+        #: Counts assignments. A batch fetched under an earlier one is void.
+        self.epoch = 0
+        self._make_processor = processor
+        self._on_fault = on_fault
+        self._observer = observer or TaskObserver()
+        self._memory = RocksMemory()
+        self._reader: AIOKafkaConsumer | None = None
+        self._ticker: AIOKafkaProducer | None = None
+        self._identity = b""
+        self._positions: dict[int, asyncio.Task[dict[str, int]]] = {}
+        self._lives: dict[int, asyncio.Task[None]] = {}
+        self._standbys: dict[int, asyncio.Task[None]] = {}
+        self._ticking: asyncio.Task[None] | None = None
+        self._restoring = asyncio.Semaphore(config.restoring_at_once)
+
+    # -- life --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect. Waits for the broker, and says so, as long as it is away."""
+        cluster = self.config.cluster
+        self._reader = cluster.consumer(group_id=cluster.app_id)
+        self._ticker = AIOKafkaProducer(
+            bootstrap_servers=cluster.bootstrap_servers,
+            enable_idempotence=True,
+            request_timeout_ms=cluster.request_timeout_ms,
+            **cluster.security,
+        )
+        await self._reader.start()
+        await self._ticker.start()
+        self._identity = await self._find_identity()
+        self._ticking = self._watched(self._tick_forever())
+
+    async def _find_identity(self) -> bytes:
+        """What local state belongs to: this cluster's changelog, not another's of that name."""
+        cluster = self.config.cluster
+        admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers, **cluster.security)
+        await admin.start()
+        try:
+            described = await admin.describe_cluster()
+        finally:
+            await admin.close()
+        return f"{described.get('cluster_id')}/{cluster.changelog_topic}".encode()
+
+    async def stop(self) -> None:
+        """Give everything up cleanly: open transactions finish first."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        await self.revoke()
+        for client in (self._ticker, self._reader):
+            if client is not None:
+                await client.stop()
+
+    # -- assignment --------------------------------------------------------------------
+
+    async def assign(self, partitions: Iterable[int], standbys: Iterable[int] = ()) -> None:
+        """Own `partitions`, keep warm copies of `standbys`. Ends whatever was owned before."""
+        await self.revoke()
+        self.epoch += 1
+        for partition in sorted(partitions):
+            task = self._new_task(partition)
+            self.tasks[partition] = task
+            self._positions[partition] = asyncio.create_task(task.acquire())
+            self._lives[partition] = self._watched(self._live(task))
+        for partition in sorted(set(standbys) - set(self.tasks)):
+            self._standbys[partition] = self._watched(self._keep_warm(partition))
+        logger.info("partitions assigned", partitions=sorted(self.tasks), epoch=self.epoch)
+
+    async def revoke(self) -> None:
+        """Give up every partition, after its open transaction has ended."""
+        tasks, self.tasks = self.tasks, {}
+        background: list[asyncio.Task[Any]] = [*self._standbys.values()]
+        self._standbys = {}
+        await asyncio.gather(*(task.drain() for task in tasks.values()))
+        background += [*self._positions.values(), *self._lives.values()]
+        self._positions, self._lives = {}, {}
+        for each in background:
+            each.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.gather(*(task.close() for task in tasks.values()))
+        if tasks:
+            logger.info("partitions given up", partitions=sorted(tasks))
+
+    async def positions(self) -> dict[int, dict[str, int]]:
+        """Per owned partition and topic, where to fetch from; known once all are fenced."""
+        waiting = dict(self._positions)
+        results = await asyncio.gather(*(asyncio.shield(each) for each in waiting.values()))
+        return dict(zip(waiting, results, strict=True))
+
+    def _new_task(self, partition: int) -> PartitionTask:
+        assert self._reader is not None
+        return PartitionTask(
+            partition,
+            log=KafkaPartitionLog(self.config.cluster, partition, self._reader),
+            open_store=lambda: self._open_store(partition),
+            processor=lambda: self._make_processor(partition),
+            journal_topic=self.config.journal_topic,
+            limits=self.config.limits,
+            guards=self.config.guards,
+            observer=self._observer,
+            clock=time.perf_counter,
+        )
+
+    def _open_store(self, partition: int) -> RocksStore:
+        path = self.config.data_dir / f"partition-{partition:05d}"
+        try:
+            return RocksStore(path, self._identity, self._memory)
+        except CorruptStore as error:
+            # Nothing is lost with it: the changelog has all that was ever committed.
+            logger.warning(
+                "local state thrown away, restoring it from the changelog",
+                partition=partition,
+                reason=str(error),
+            )
+            self._observer.discarded(partition, str(error))
+            RocksStore.discard(path)
+            return RocksStore(path, self._identity, self._memory)
+
+    async def _live(self, task: PartitionTask) -> None:
+        await asyncio.shield(self._positions[task.partition])
+        async with self._restoring:
+            started = time.perf_counter()
+            await task.restore()
+        logger.info(
+            "partition ready",
+            partition=task.partition,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        await self._send_tick(task.partition)
+        await task.run()
+
+    async def _keep_warm(self, partition: int) -> None:
+        """Follow the changelog of a partition that another worker owns."""
+        assert self._reader is not None
+        log = KafkaPartitionLog(self.config.cluster, partition, self._reader)
+        store = self._open_store(partition)
+        try:
+            while True:
+                try:
+                    async for changes, reached, _ in log.changelog(store.position):
+                        store.write(changes, reached)
+                except LookupError:
+                    store.clear()
+                await asyncio.sleep(1.0)
+        finally:
+            store.close()
+
+    # -- feeding -----------------------------------------------------------------------
+
+    def offer(
+        self,
+        topic: str,
+        partition: int,
+        begin: int,
+        end: int,
+        records: Sequence[InputRecord],
+        epoch: int,
+    ) -> None:
+        """Hand a fetched batch to its task; void when it was fetched for an earlier owner."""
+        task = self.tasks.get(partition)
+        if task is None or epoch != self.epoch:
+            return
+        task.offer(topic, begin, end, records)
+
+    def congested(self) -> set[int]:
+        """Partitions that should not be fetched for now."""
+        return {number for number, task in self.tasks.items() if task.congested}
+
+    @property
+    def ready(self) -> bool:
+        """Whether every owned partition has been restored."""
+        return all(task.phase is Phase.RUNNING for task in self.tasks.values())
+
+    # -- ticks ---------------------------------------------------------------------------
+
+    async def _tick_forever(self) -> None:
+        """Time is an input: write it to every partition that is owned."""
+        while True:
+            await asyncio.sleep(self.config.tick_interval_ms / 1000)
+            running = [n for n, task in self.tasks.items() if task.phase is Phase.RUNNING]
+            await asyncio.gather(*map(self._send_tick, running))
+
+    async def _send_tick(self, partition: int) -> None:
+        assert self._ticker is not None
+        await self._ticker.send(
+            self.config.tick_topic, value=b"%d" % (time.time() * 1000), partition=partition
+        )
+
+    # -- faults --------------------------------------------------------------------------
+
+    def _watched(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._inspect)
+        return task
+
+    def _inspect(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_fault(error)

@@ -1,0 +1,331 @@
+"""The partition task: one partition number of all co-partitioned topics, one state, one owner.
+
+Its life is always the same::
+
+    fence -> position -> restore -> (take a batch -> process -> transaction -> store)*
+
+- **fence** first. Starting the transactional producer aborts or completes what a former
+  owner left open. A position read before that may lie before a commit that is just
+  finishing, and everything between would be processed twice.
+- **position** next: what the group has committed, cross-checked with the positions that
+  travel inside the state.
+- **restore**: the changelog, read-committed, from what the local store has to its end.
+- one **transaction** per batch: effects, changelog, journal and input positions. Kafka makes
+  all of it true or none of it.
+- the **store** last. Written before the commit, it would keep the effects of a transaction
+  that never was.
+
+Any error leaves the task unusable. It is never retried in place: the process ends, and the
+next owner begins at what is committed.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from pointstream.engine.errors import PositionGap, PositionMismatch, RecordsDeleted
+from pointstream.engine.inbox import Batch, Inbox
+from pointstream.engine.log import Change, PartitionLog, Transaction
+from pointstream.engine.records import InputRecord, Outgoing, Output, Processor, Target
+from pointstream.engine.state import State
+from pointstream.engine.store import Store
+
+__all__ = ["Boundary", "Guards", "Limits", "PartitionTask", "Phase", "TaskObserver"]
+
+#: Key of the input positions within the changelog. User keys never begin with this byte.
+POSITIONS_KEY = b"\x01positions"
+
+
+class Phase(enum.StrEnum):
+    """Where a task is in its life."""
+
+    FENCING = "fencing"
+    RESTORING = "restoring"
+    RUNNING = "running"
+    CLOSED = "closed"
+
+
+class Boundary(enum.StrEnum):
+    """The places between two effects. The test driver can crash the task at each."""
+
+    FENCED = "fenced"
+    POSITIONED = "positioned"
+    RESTORED = "restored"
+    PROCESSED = "processed"
+    COMMITTED = "committed"
+    STORED = "stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What keeps the count exact. Each can be switched off to show what it guards against.
+
+    Only tests do that.
+    """
+
+    fence_before_position: bool = True
+    check_position: bool = True
+    store_after_commit: bool = True
+    #: The second net under the other three: see `PositionMismatch`.
+    agree_on_positions: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one task."""
+
+    #: Records in one transaction at most.
+    batch_records: int = 1000
+    #: Above this many waiting records the partition is not fetched.
+    inbox_records: int = 2000
+
+
+class TaskObserver:
+    """Told what a task does. The base ignores everything."""
+
+    def restoring(self, partition: int, done: int, remaining: int) -> None: ...
+
+    def dropped(self, partition: int, records: int) -> None: ...
+
+    def discarded(self, partition: int, reason: str) -> None: ...
+
+    def committed(self, partition: int, records: int, seconds: float, output: int) -> None: ...
+
+
+class PartitionTask:
+    """Everything that happens to one partition number. Nothing else touches its state."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        log: PartitionLog,
+        open_store: Callable[[], Store],
+        processor: Callable[[], Processor],
+        journal_topic: str | None = None,
+        limits: Limits | None = None,
+        guards: Guards | None = None,
+        observer: TaskObserver | None = None,
+        boundary: Callable[[Boundary], None] = lambda _: None,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.partition = partition
+        self.phase = Phase.FENCING
+        self.limits = limits or Limits()
+        #: Set once the position is known; what is offered earlier has nowhere to go.
+        self.positions: dict[str, int] = {}
+        #: Records taken since the task began.
+        self.processed = 0
+        #: Changelog records still to restore.
+        self.restore_remaining = 0
+        self._log = log
+        self._open_store = open_store
+        self._make_processor = processor
+        self._journal = Target(journal_topic, partition) if journal_topic else None
+        self._guards = guards or Guards()
+        self._observer = observer or TaskObserver()
+        self._boundary = boundary
+        self._clock = clock
+        self._committed: dict[str, int | None] = {}
+        self._beginnings: dict[str, int] = {}
+        self._store: Store | None = None
+        self._processor: Processor | None = None
+        self._inbox: Inbox | None = None
+        self._arrived = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    # -- becoming the owner ------------------------------------------------------------
+
+    async def acquire(self) -> dict[str, int]:
+        """Fence, then return per input topic the position to start fetching from."""
+        if self._guards.fence_before_position:
+            await self._log.fence()
+            self._boundary(Boundary.FENCED)
+            self._committed = await self._log.committed()
+            self._boundary(Boundary.POSITIONED)
+        else:
+            self._committed = await self._log.committed()
+            self._boundary(Boundary.POSITIONED)
+            await self._log.fence()
+            self._boundary(Boundary.FENCED)
+        self._beginnings = await self._log.beginnings()
+        return {
+            topic: self._beginnings[topic] if offset is None else offset
+            for topic, offset in self._committed.items()
+        }
+
+    async def restore(self) -> None:
+        """Bring the store up to the changelog's end and agree on the positions; then run.
+
+        Raises:
+            PositionMismatch: the group's offsets were changed behind the state's back.
+            RecordsDeleted: retention was faster than the worker.
+        """
+        self.phase = Phase.RESTORING
+        await self._restore_store()
+        inside = self._positions_inside()
+        self.positions = {
+            topic: self._agree(topic, offset, inside.get(topic), self._beginnings[topic])
+            for topic, offset in self._committed.items()
+        }
+        self._inbox = Inbox(self.positions, check_position=self._guards.check_position)
+        self._processor = self._make_processor()
+        self.phase = Phase.RUNNING
+        self._boundary(Boundary.RESTORED)
+
+    def _agree(self, topic: str, committed: int | None, inside: int | None, beginning: int) -> int:
+        """Return the one position that the group, the state and the topic agree on."""
+        if not self._guards.agree_on_positions:
+            return committed if committed is not None else beginning
+        if committed is None:
+            # Kafka forgets the offsets of a group that was away for a week. The state has not.
+            committed = inside
+        if inside is not None and committed != inside:
+            raise PositionMismatch(
+                f"{topic}[{self.partition}]: the group's committed position is {committed}, the "
+                f"state was built up to {inside}. Were the group's offsets reset? Set them to "
+                f"{inside} again, or delete the group's offsets to go on from the state."
+            )
+        if committed is None:
+            return beginning
+        if committed < beginning:
+            raise RecordsDeleted(
+                f"{topic}[{self.partition}]: {beginning - committed} records from position "
+                f"{committed} on were deleted by retention before they were processed. Publish "
+                f"them again, set the group's offset to {beginning} to go on without them, and "
+                f"raise retention.ms."
+            )
+        return committed
+
+    def _positions_inside(self) -> Mapping[str, int]:
+        assert self._store is not None
+        raw = self._store.get(POSITIONS_KEY)
+        return {} if raw is None else orjson.loads(raw)
+
+    async def _restore_store(self) -> None:
+        store = self._store = self._open_store()
+        try:
+            await self._restore_from(store.position)
+        except LookupError as error:
+            # The changelog was cut or made anew: what the store has fits nothing any more.
+            self._observer.discarded(self.partition, str(error))
+            store.clear()
+            await self._restore_from(None)
+
+    async def _restore_from(self, position: int | None) -> None:
+        assert self._store is not None
+        done = 0
+        async for changes, reached, end in self._log.changelog(position):
+            # A key may come twice in one read; the later value wins within a write batch.
+            self._store.write(changes, reached)
+            done += len(changes)
+            self.restore_remaining = max(0, end - reached)
+            self._observer.restoring(self.partition, done, self.restore_remaining)
+
+    # -- running -----------------------------------------------------------------------
+
+    def offer(self, topic: str, begin: int, end: int, records: Sequence[InputRecord]) -> None:
+        """Hand in what was fetched from position `begin` to `end`; see `Inbox.offer`."""
+        if self._inbox is None:
+            # Not fetched while it is congested, and it is congested until it has restored.
+            raise PositionGap(f"{topic}[{self.partition}]: records came before the restore ended")
+        dropped = self._inbox.dropped
+        self._inbox.offer(topic, begin, end, records)
+        if self._inbox.dropped > dropped:
+            self._observer.dropped(self.partition, self._inbox.dropped - dropped)
+        if self._inbox.size:
+            self._arrived.set()
+
+    @property
+    def waiting(self) -> int:
+        """Records received and not yet processed."""
+        return self._inbox.size if self._inbox else 0
+
+    @property
+    def congested(self) -> bool:
+        """Whether the partition should not be fetched for now."""
+        return self._inbox is None or self._inbox.size >= self.limits.inbox_records
+
+    async def run(self) -> None:
+        """Process until cancelled. `drain` tells how to stop without cutting a transaction."""
+        while True:
+            if not await self.step():
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    async def step(self) -> bool:
+        """Process one batch; False when there was nothing to do."""
+        assert self._inbox is not None
+        async with self._lock:
+            if self.phase is not Phase.RUNNING:
+                return False
+            batch = self._inbox.take(self.limits.batch_records)
+            if batch is None:
+                return False
+            await self._transact(batch)
+            return True
+
+    async def _transact(self, batch: Batch) -> None:
+        assert self._store is not None
+        assert self._processor is not None
+        started = self._clock()
+        state = State(self._store)
+        output = Output(self.partition)
+        self._processor.process(batch.records, state, output)
+        sent = len(output)
+        self.positions.update({topic: after for topic, (_, after) in batch.taken.items()})
+        state.put(POSITIONS_KEY, orjson.dumps(self.positions))
+        if self._journal is not None:
+            output.records[self._journal] = [self._journal_record(batch)]
+        writes = state.writes
+        self._boundary(Boundary.PROCESSED)
+        if not self._guards.store_after_commit:
+            self._store.write(writes.items(), self._store.position or 0)
+        position = await self._log.commit(
+            Transaction(
+                records=output.records,
+                changes=[Change(key, value) for key, value in writes.items()],
+                positions={topic: after for topic, (_, after) in batch.taken.items()},
+            )
+        )
+        self._boundary(Boundary.COMMITTED)
+        self._store.write(writes.items(), position)
+        self._boundary(Boundary.STORED)
+        self.processed += len(batch.records)
+        self._observer.committed(self.partition, len(batch.records), self._clock() - started, sent)
+
+    def _journal_record(self, batch: Batch) -> Outgoing:
+        """Which offsets of which topics, in which order: a replay takes them the same way."""
+        value = orjson.dumps(
+            {
+                "taken": {topic: list(span) for topic, span in batch.taken.items()},
+                "order": batch.order(),
+            }
+        )
+        return Outgoing(None, value, (), None)
+
+    # -- giving up -----------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Let an open transaction finish, then refuse every further batch."""
+        async with self._lock:
+            self.phase = Phase.CLOSED
+
+    async def close(self) -> None:
+        """Give up the partition: `drain`, then release the producer and the store."""
+        await self.drain()
+        await self._log.close()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def read(self, key: bytes) -> bytes | None:
+        """Read the committed state from outside the task, for health and web views."""
+        return self._store.get(key) if self._store is not None else None
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Scan the committed state from outside the task."""
+        return iter(()) if self._store is None else self._store.scan(start, stop)
