@@ -9,7 +9,11 @@ from pointstream.engine.driver import EngineTestDriver
 class Counting:
     """Per key: how many records, and one output record for each, numbered without a gap."""
 
-    def process(self, records: list[InputRecord], state: State, output: Output) -> None:
+    def begin(self, state: State, output: Output) -> None:
+        self.state, self.output = state, output
+
+    def process(self, records: list[InputRecord]) -> None:
+        state, output = self.state, self.output
         for record in records:
             if record.topic == "ticks":
                 state.put(b"now", record.value)
@@ -18,6 +22,9 @@ class Counting:
             count = int(state.get(key) or 0) + 1
             state.put(key, b"%d" % count)
             output.send("numbers", record.key, orjson.dumps([count, record.offset]))
+
+    def finish(self) -> None:
+        pass
 
 
 def numbers(driver: EngineTestDriver) -> dict[bytes, list[tuple[int, int]]]:

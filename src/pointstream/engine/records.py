@@ -106,9 +106,19 @@ class Output:
 class Processor(Protocol):
     """The job. One instance serves one partition and lives as long as its task.
 
+    Per batch: `begin`, then `process` with one slice of the batch after the other, then `finish`.
+    How a batch is sliced must not show in what comes out.
+
     It may keep a cache of what it read and wrote, because after a commit the state is just
-    what it left, and after any failure the process is gone.
+    what it left, and after any failure the process is gone. Anything raised ends the process, and
+    nothing of the batch stays.
     """
 
-    def process(self, records: Sequence[InputRecord], state: State, output: Output) -> None:
-        """Take a batch, in order. Anything raised ends the process; nothing of the batch stays."""
+    def begin(self, state: State, output: Output) -> None:
+        """A batch begins; what it reads, writes and sends goes through these two."""
+
+    def process(self, records: Sequence[InputRecord]) -> None:
+        """Take some records, in order."""
+
+    def finish(self) -> None:
+        """The batch ends: write and send what was held back to be written and sent once."""

@@ -68,6 +68,7 @@ class Engine:
         self._lives: dict[int, asyncio.Task[None]] = {}
         self._standbys: dict[int, asyncio.Task[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
+        self._turn = asyncio.Semaphore(1)
         self._restoring = asyncio.Semaphore(config.restoring_at_once)
 
     # -- life --------------------------------------------------------------------------
@@ -154,6 +155,7 @@ class Engine:
             limits=self.config.limits,
             guards=self.config.guards,
             observer=self._observer,
+            turn=self._turn,
             clock=time.perf_counter,
         )
 

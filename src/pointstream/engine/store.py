@@ -6,6 +6,7 @@ behind, and what it lacks is restored from the changelog.
 """
 
 import shutil
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,12 +64,16 @@ class MemoryStore:
 
     data: dict[bytes, bytes] = field(default_factory=dict)
     position: int | None = None
+    _keys: list[bytes] | None = None
 
     def get(self, key: bytes) -> bytes | None:
         return self.data.get(key)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(k for k in self.data if start <= k < stop):
+        if self._keys is None:
+            self._keys = sorted(self.data)
+        keys = self._keys
+        for key in keys[bisect_left(keys, start) : bisect_left(keys, stop)]:
             yield key, self.data[key]
 
     def write(self, writes: Iterable[Write], position: int) -> None:
@@ -78,10 +83,12 @@ class MemoryStore:
             else:
                 self.data[key] = value
         self.position = position
+        self._keys = None
 
     def clear(self) -> None:
         self.data.clear()
         self.position = None
+        self._keys = None
 
     def close(self) -> None:
         return None

@@ -81,6 +81,8 @@ class Limits:
     batch_records: int = 1000
     #: Above this many waiting records the partition is not fetched.
     inbox_records: int = 2000
+    #: Records processed without giving way to other tasks' input and output.
+    slice_records: int = 50
 
 
 class TaskObserver:
@@ -109,9 +111,16 @@ class PartitionTask:
         limits: Limits | None = None,
         guards: Guards | None = None,
         observer: TaskObserver | None = None,
+        turn: asyncio.Semaphore | None = None,
         boundary: Callable[[Boundary], None] = lambda _: None,
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """Nothing happens before `acquire`.
+
+        `turn` is shared by the tasks of a process: one of them computes at a time, while the
+        others' transactions are under way. `boundary` is called between effects, for tests.
+        `clock` gives seconds, for the observer only.
+        """
         self.partition = partition
         self.phase = Phase.FENCING
         self.limits = limits or Limits()
@@ -127,6 +136,7 @@ class PartitionTask:
         self._journal = Target(journal_topic, partition) if journal_topic else None
         self._guards = guards or Guards()
         self._observer = observer or TaskObserver()
+        self._turn = turn or asyncio.Semaphore(1)
         self._boundary = boundary
         self._clock = clock
         self._committed: dict[str, int | None] = {}
@@ -274,7 +284,8 @@ class PartitionTask:
         started = self._clock()
         state = State(self._store)
         output = Output(self.partition)
-        self._processor.process(batch.records, state, output)
+        async with self._turn:
+            await self._process(self._processor, batch.records, state, output)
         sent = len(output)
         self.positions.update({topic: after for topic, (_, after) in batch.taken.items()})
         state.put(POSITIONS_KEY, orjson.dumps(self.positions))
@@ -296,6 +307,25 @@ class PartitionTask:
         self._boundary(Boundary.STORED)
         self.processed += len(batch.records)
         self._observer.committed(self.partition, len(batch.records), self._clock() - started, sent)
+
+    async def _process(
+        self,
+        processor: Processor,
+        records: Sequence[InputRecord],
+        state: State,
+        output: Output,
+    ) -> None:
+        """Let the job take a batch, in slices between which other tasks' transactions go on.
+
+        A transaction is a handful of round trips. Did a batch hold the loop from end to end, each
+        of them would wait for all the others' batches.
+        """
+        processor.begin(state, output)
+        size = self.limits.slice_records
+        for first in range(0, len(records), size):
+            processor.process(records[first : first + size])
+            await asyncio.sleep(0)
+        processor.finish()
 
     def _journal_record(self, batch: Batch) -> Outgoing:
         """Which offsets of which topics, in which order: a replay takes them the same way."""

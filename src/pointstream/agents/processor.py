@@ -1,0 +1,177 @@
+"""Records in, decisions, records out: one partition's share of the job."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
+from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
+from pointstream.contracts.vocabulary import DeadLetterCode
+from pointstream.contracts.wire import cloudevent_headers, dumps
+from pointstream.engine import Header, InputRecord, Output, State
+from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
+from pointstream.ledger.decision import Entry
+
+__all__ = ["MEMBER_INPUTS", "TICKS", "PointsProcessor"]
+
+#: The inputs that meet in a member's partition, by suffix.
+MEMBER_INPUTS = ("orders", "check-ins", "referrals", "activities", "members", "commands")
+TICKS = "internal.ticks"
+
+
+class PointsProcessor:
+    """Decodes, decides, and sends what follows. Lives as long as its partition's task."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        source: str = "pointstream",
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        """`prefix` begins every topic's name; `source` is the CloudEvents source of what is sent.
+
+        A record of more than `max_bytes` bytes becomes a dead letter.
+        """
+        assert set(MEMBER_INPUTS) <= set(INPUT_TYPES)
+        self._ledger = ledger
+        self._source = source
+        self._max_bytes = max_bytes
+        self._suffixes: Mapping[str, str] = {
+            prefix + suffix: suffix for suffix in (*MEMBER_INPUTS, TICKS)
+        }
+        self._changes = prefix + "balance-changes"
+        self._crm = prefix + "crm-sync"
+        self._mall = prefix + "mall-sync"
+        self._results = prefix + "command-results"
+        self._dead_letters = prefix + "dead-letters"
+        #: What became of the records, by topic suffix and outcome. Of this process, not of the
+        #: partition: it begins at zero with every task.
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self._output = Output(0)
+
+    def begin(self, state: State, output: Output) -> None:
+        """See `engine.Processor`."""
+        self._output = output
+        self._ledger.open(state)
+
+    def process(self, records: Sequence[InputRecord]) -> None:
+        """See `engine.Processor`."""
+        output, suffixes = self._output, self._suffixes
+        for record in records:
+            suffix = suffixes[record.topic]
+            if suffix is TICKS:
+                self._tick(suffix, record, output)
+            else:
+                self._event(suffix, record, output)
+
+    def finish(self) -> None:
+        """See `engine.Processor`: one latest standing per member touched."""
+        for standing in self._ledger.close():
+            self._send_standing(standing, self._output)
+
+    def _event(self, suffix: str, record: InputRecord, output: Output) -> None:
+        ledger = self._ledger
+        for due in ledger.advance(record.timestamp):
+            self._send_decision("timers", due, output)
+        decoded = decode(
+            suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
+        )
+        if isinstance(decoded, Refusal):
+            self._refuse(suffix, decoded.code, decoded.message, record, output)
+            return
+        decision = ledger.decide(decoded.event, decoded.digest, _source(record))
+        self._send_decision(suffix, decision, output)
+
+    def _tick(self, suffix: str, record: InputRecord, output: Output) -> None:
+        value = record.value or b""
+        if not value.isdigit() or len(value) > 15:
+            message = "a tick is the time in milliseconds since the epoch, in ASCII digits"
+            self._refuse(suffix, DeadLetterCode.SCHEMA_INVALID, message, record, output)
+            return
+        for due in self._ledger.advance(int(value)):
+            self._send_decision("timers", due, output)
+
+    def _refuse(
+        self,
+        suffix: str,
+        code: DeadLetterCode,
+        message: str,
+        record: InputRecord,
+        output: Output,
+    ) -> None:
+        self.outcomes[suffix, code] += 1
+        self._send_dead_letter(DeadLetter(code, message, _source(record)), output)
+
+    # -- sending -----------------------------------------------------------------------
+
+    def _send_decision(self, suffix: str, decision: Decision, output: Output) -> None:
+        self.outcomes[suffix, decision.outcome] += 1
+        for entry in decision.entries:
+            self._send_entry(entry, output)
+        if decision.result is not None:
+            self._send_answer(decision.result, output)
+        for dead_letter in decision.dead_letters:
+            self._send_dead_letter(dead_letter, output)
+
+    def _send_entry(self, entry: Entry, output: Output) -> None:
+        member_id = entry["member_id"]
+        headers = cloudevent_headers(
+            entry["type"],
+            entry["event_id"],
+            entry["recorded_at"],
+            self._source,
+            subject=member_id,
+        )
+        output.send(self._changes, member_id.encode(), dumps(entry), headers)
+
+    def _send_answer(self, answer: Answer, output: Output) -> None:
+        # One command has one answer however often it is given: the id says so.
+        headers: list[Header] = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", answer["command_id"].encode()),
+            ("ce_source", self._source.encode()),
+            ("ce_type", b"command.answered"),
+            ("ce_subject", answer["member_id"].encode()),
+            ("content-type", b"application/json"),
+        ]
+        output.send(self._results, answer["member_id"].encode(), dumps(answer), headers)
+
+    def _send_standing(self, standing: Standing, output: Output) -> None:
+        member_id = standing.member_id
+        key = member_id.encode()
+        for topic, kind, body in (
+            (self._crm, "member.standing", standing.crm_sync),
+            (self._mall, "member.position", standing.mall_sync),
+        ):
+            event_id = f"{member_id}:{body['seq']}"
+            headers = cloudevent_headers(
+                kind, event_id, body["updated_at"], self._source, subject=member_id
+            )
+            output.send(topic, key, dumps(body), headers)
+
+    def _send_dead_letter(self, dead_letter: DeadLetter, output: Output) -> None:
+        source = dead_letter.source
+        # Kafka Streams' header names, so that tools made for those dead letters read ours.
+        told = {
+            "__streams.errors.exception": dead_letter.code.value,
+            "__streams.errors.message": dead_letter.message,
+            "__streams.errors.topic": source.topic,
+            "__streams.errors.partition": str(source.partition),
+            "__streams.errors.offset": str(source.offset),
+            "points.error.code": dead_letter.code.value,
+        }
+        headers = [*source.headers, *((name, text.encode()) for name, text in told.items())]
+        output.send(self._dead_letters, source.key, source.value, headers)
+
+
+def _source(record: InputRecord) -> Source:
+    return Source(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        record.headers,
+    )
