@@ -1,0 +1,151 @@
+"""A programme: the settings of one membership points ledger, with its wallets and rule sets.
+
+Everything that changes what an event is worth or how long points live is here, not in code and not
+in the worker's own settings: two workers with the same programme make the same ledger.
+
+Durations are written in ISO 8601 (`P7D`, `PT5M`). Calendar periods (`months`) are counted in the
+programme's time zone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pointstream.contracts.rulesets import Identifier, RuleSet
+
+__all__ = [
+    "Activation",
+    "EndOf",
+    "Expiry",
+    "Programme",
+    "RefundPolicy",
+    "Wallet",
+]
+
+Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=36_525))]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RefundPolicy(StrEnum):
+    """What a refund does about points of the order that were spent already."""
+
+    ONLY_PENDING = "only_pending"
+    """Take only what is not active yet."""
+    WITHIN_BALANCE = "within_balance"
+    """Take what is there; the rest is written off and recorded."""
+    DEBT = "debt"
+    """The rest becomes debt, paid off by the next credits."""
+
+
+class EndOf(StrEnum):
+    """To the end of which local calendar unit a moment is moved."""
+
+    NONE = "none"
+    DAY = "day"
+    MONTH = "month"
+    QUARTER = "quarter"
+    YEAR = "year"
+
+
+class Activation(_Strict):
+    """When earned points become spendable: `after` the moment they were earned."""
+
+    after: Duration = timedelta(0)
+    end_of: Literal[EndOf.NONE, EndOf.DAY] = EndOf.NONE
+
+
+class Expiry(_Strict):
+    """When points die: months and days after they were earned, then to the end of a local unit.
+
+    Neither months nor days: points of this wallet never expire.
+    """
+
+    months: int = Field(0, strict=True, ge=0, le=1_200)
+    days: int = Field(0, strict=True, ge=0, le=36_525)
+    end_of: EndOf = EndOf.NONE
+
+    @model_validator(mode="after")
+    def _rounding_needs_a_period(self) -> Self:
+        if self.end_of is not EndOf.NONE and not self.months and not self.days:
+            raise ValueError("end_of needs months or days")
+        return self
+
+
+class Wallet(_Strict):
+    """One purse of an account."""
+
+    id: Identifier
+    spendable: bool = True
+    activation: Activation = Activation()
+    expiry: Expiry = Expiry()
+
+
+class Programme(_Strict):
+    """The settings of one ledger. All spans are of partition time unless said otherwise."""
+
+    id: Identifier
+    time_zone: str = "Asia/Shanghai"
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
+    wallets: tuple[Wallet, ...] = Field((Wallet(id="points"),), min_length=1, max_length=16)
+    refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
+    dedup_window: Duration = Field(
+        timedelta(days=30), description="How long an event_id is remembered."
+    )
+    park_window: Duration = Field(
+        timedelta(days=7), description="How long a refund waits for its order."
+    )
+    late_window: Duration = Field(
+        timedelta(days=3), description="How late a check-in may arrive and still mend a streak."
+    )
+    future_tolerance: Duration = Field(
+        timedelta(minutes=5), description="How far ahead of partition time an event may be dated."
+    )
+    restored_days: int = Field(
+        30, strict=True, ge=1, le=3_650, description="Life of points given back after expiry."
+    )
+    refund_window: Duration = Field(
+        timedelta(days=400),
+        description="How long orders and other business keys are remembered after their last use.",
+    )
+    rule_sets: tuple[RuleSet, ...] = Field(min_length=1, max_length=1_000)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                f"unknown time zone {value!r}; use a name of the IANA time zone database"
+            ) from error
+        return value
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        wallets = [wallet.id for wallet in self.wallets]
+        for wallet in wallets:
+            if wallets.count(wallet) > 1:
+                raise ValueError(f"two wallets have the id {wallet!r}")
+        if "points" not in wallets:
+            raise ValueError("a programme has a wallet named 'points'")
+        versions: set[tuple[str, int]] = set()
+        for rule_set in self.rule_sets:
+            version = (rule_set.id, rule_set.version)
+            if version in versions:
+                raise ValueError(f"rule set {rule_set.id!r} has version {rule_set.version} twice")
+            versions.add(version)
+            for rule in rule_set.rules:
+                if rule.wallet not in wallets:
+                    raise ValueError(
+                        f"rule {rule.id!r} of rule set {rule_set.id!r} pays into the wallet"
+                        f" {rule.wallet!r}; this programme has {', '.join(wallets)}"
+                    )
+        return self
