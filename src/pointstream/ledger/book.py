@@ -1,0 +1,318 @@
+"""The book: the state of one partition, and the few ways in which points move in it.
+
+Every movement of points goes through here and ends in `emit`, so that a wallet's totals, its lots
+and its ledger entries cannot drift apart. The handlers above decide what moves and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pointstream.contracts.rulesets import RuleSet
+from pointstream.contracts.vocabulary import MovementType
+from pointstream.contracts.wire import rfc3339
+from pointstream.ledger.cause import Cause
+from pointstream.ledger.codec import (
+    decode_account,
+    decode_order,
+    encode_account,
+    encode_order,
+    remembered,
+    remembered_until_ms,
+)
+from pointstream.ledger.decision import Entry
+from pointstream.ledger.errors import ConservationBreach, StateCorrupt
+from pointstream.ledger.memory import Memory
+from pointstream.ledger.records import Account, Lot, Order, Totals
+from pointstream.ledger.state import (
+    NEVER,
+    KeyValues,
+    account_key,
+    expired_key,
+    order_key,
+    rule_set_key,
+    timer_key,
+)
+from pointstream.rules.compile import CompiledProgramme, compile_rule_set
+from pointstream.rules.model import CompiledRuleSet, Reward
+
+__all__ = ["LOTS_PER_ENTRY", "MAX_POINTS", "Book", "lot_change"]
+
+MAX_POINTS: Final = (1 << 53) - 1
+"""The most points a wallet can ever have earned: every JSON reader holds it exactly."""
+
+LOTS_PER_ENTRY: Final = 1_000
+"""An entry that would name more lots is split, so that it fits into a record."""
+
+_MINUTES_KEPT: Final = 4_096
+
+LotChange = dict[str, Any]
+
+
+def lot_change(lot_id: str, delta: int, expires_ms: int, book: Book) -> LotChange:
+    """Return what an entry says about one lot."""
+    if expires_ms == NEVER:
+        return {"lot_id": lot_id, "delta": delta}
+    return {"lot_id": lot_id, "delta": delta, "expires_at": book.text(expires_ms)}
+
+
+class Book:
+    """The state of one partition, decoded as far as this batch needs it."""
+
+    def __init__(self, programme: CompiledProgramme, accounts_kept: int) -> None:
+        self.programme: Final = programme
+        self.state: KeyValues
+        self.memory: Memory
+        self.now_ms = 0
+        self.next_timer_ms = NEVER
+        """No timer is due before."""
+        self.entries: list[Entry] = []
+        self._touched: list[tuple[Account, str, Totals]] = []
+        self._accounts: dict[str, Account] = {}
+        self._accounts_kept = accounts_kept
+        self._changed: list[Account] = []
+        self._minutes: dict[int, str] = {}
+        self._rule_sets: dict[str, CompiledRuleSet] = dict(programme.rule_sets)
+        self._rule_sets_stored: set[str] = set()
+
+    # --- accounts ---------------------------------------------------------------------------
+
+    def account(self, member_id: str, member: bytes) -> Account:
+        """Return a member's account; one that does not exist yet is empty."""
+        account = self._accounts.get(member_id)
+        if account is None:
+            key = account_key(member)
+            value = self.state.get(key)
+            account = Account(member_id, member) if value is None else decode_account(key, value)
+            self._accounts[member_id] = account
+        return account
+
+    def change(self, account: Account, *, shown: bool = True) -> None:
+        """Note that an account has changed, and whether its standing outside has."""
+        if not account.changed:
+            account.changed = True
+            self._changed.append(account)
+        if shown:
+            account.shown = True
+            account.updated_ms = self.now_ms
+
+    def active(self, account: Account, at_ms: int) -> None:
+        """Note that the member did something."""
+        if at_ms > account.last_activity_ms:
+            account.last_activity_ms = at_ms
+        self.change(account)
+
+    def totals(self, account: Account, wallet: str) -> Totals:
+        """Return one wallet of an account, made when it is first needed."""
+        totals = account.wallets.get(wallet)
+        if totals is None:
+            totals = account.wallets[wallet] = Totals()
+        return totals
+
+    def write_accounts(self) -> list[Account]:
+        """Write what has changed; return the accounts whose standing outside has."""
+        shown: list[Account] = []
+        put = self.state.put
+        for account in self._changed:
+            put(account_key(account.member), encode_account(account))
+            account.changed = False
+            if account.shown:
+                account.shown = False
+                shown.append(account)
+        self._changed.clear()
+        accounts = self._accounts
+        if (surplus := len(accounts) - self._accounts_kept) > 0:
+            # The longest known go first. None of them is changed now, so nothing is lost.
+            for member_id in list(accounts)[:surplus]:
+                del accounts[member_id]
+        return shown
+
+    # --- orders and rule sets ---------------------------------------------------------------
+
+    def order(self, member: bytes, order_id: str) -> Order | None:
+        """Return an order that is still remembered."""
+        value = self.state.get(order_key(member, order_id))
+        if value is None or remembered_until_ms(value) <= self.now_ms:
+            return None
+        return decode_order(value)
+
+    def put_order(self, member: bytes, order_id: str, order: Order, *, new: bool = False) -> None:
+        """Write an order; each use prolongs how long it is remembered."""
+        order.until_ms = self.now_ms + self.programme.refund_window_ms
+        self.state.put(order_key(member, order_id), encode_order(order))
+        if new:
+            self.memory.count()
+
+    def keep_rule_set(self, hash_: str) -> None:
+        """Store a rule set that an order was scored with.
+
+        A refund needs it when the programme has long moved on, and its file may be gone then.
+        """
+        if hash_ in self._rule_sets_stored:
+            return
+        key = rule_set_key(hash_)
+        if self.state.get(key) is None:
+            self.state.put(key, b"\x01" + self._rule_sets[hash_].source)
+        self._rule_sets_stored.add(hash_)
+
+    def rule_set(self, hash_: str) -> CompiledRuleSet:
+        """Return the rule set of an order's own time. Raises `StateCorrupt` if it is not kept."""
+        rule_set = self._rule_sets.get(hash_)
+        if rule_set is None:
+            value = self.state.get(rule_set_key(hash_))
+            if value is None:
+                raise StateCorrupt(f"the rule set {hash_} of an order is not in the state")
+            rule_set = compile_rule_set(RuleSet.model_validate_json(value[1:]))
+            self._rule_sets[hash_] = rule_set
+        return rule_set
+
+    def expired_points(self, member: bytes, lot_id: str) -> int:
+        """Return how many points expired in a lot that an order made."""
+        value = self.state.get(expired_key(member, lot_id))
+        return 0 if value is None else int.from_bytes(value[9:], "big")
+
+    def keep_expired(self, member: bytes, lot: Lot) -> None:
+        """Remember what expired in an order's lot: a refund must not claim it a second time."""
+        self.memory.put(
+            expired_key(member, lot.lot_id),
+            remembered(
+                self.now_ms + self.programme.refund_window_ms, lot.points.to_bytes(8, "big")
+            ),
+        )
+
+    # --- timers -----------------------------------------------------------------------------
+
+    def ring(self, account: Account, due_ms: int) -> None:
+        """Make sure that the account's timer rings at a time at the latest."""
+        set_ms = account.timer_ms
+        if due_ms == NEVER or 0 < set_ms <= due_ms:
+            return
+        what = b"a" + account.member
+        if set_ms:
+            self.state.delete(timer_key(set_ms, what))
+        account.timer_ms = due_ms
+        self.put_timer(due_ms, what)
+
+    def put_timer(self, due_ms: int, what: bytes) -> None:
+        """Set a timer."""
+        self.state.put(timer_key(due_ms, what), b"\x01")
+        if due_ms < self.next_timer_ms:
+            self.next_timer_ms = due_ms
+
+    # --- entries ----------------------------------------------------------------------------
+
+    def emit(
+        self,
+        account: Account,
+        wallet: str,
+        totals: Totals,
+        kind: MovementType,
+        amount: int,
+        delta: int,
+        cause: Cause,
+        lots: Sequence[LotChange],
+        *,
+        reward: Reward | None = None,
+        order_id: str | None = None,
+        store_id: str | None = None,
+        brand_id: str | None = None,
+        channel: str | None = None,
+        due: int | None = None,
+        written_off: int = 0,
+        reason: str | None = None,
+    ) -> None:
+        """Write the ledger entry of a movement that has just been made."""
+        account.seq += 1
+        cause.made += 1
+        entry: Entry = {
+            "event_id": f"{cause.base}-{cause.made}",
+            "type": kind.value,
+            "member_id": account.member_id,
+            "wallet": wallet,
+            "seq": account.seq,
+            "occurred_at": self.text(cause.occurred_ms),
+            "recorded_at": self.text(self.now_ms),
+            "amount": amount,
+            "delta": delta,
+            "written_off": written_off,
+            "available_after": totals.available,
+            "pending_after": totals.pending,
+            "held_after": totals.held,
+            "debt_after": totals.debt,
+            "lots": lots,
+            "cause_event_id": cause.event_id,
+            "cause_type": cause.type,
+            "cause_topic": cause.topic,
+            "cause_partition": cause.partition,
+            "cause_offset": cause.offset,
+            "order_id": order_id,
+            "store_id": cause.store_id or store_id,
+            "brand_id": cause.brand_id or brand_id,
+            "channel": cause.channel or channel,
+        }
+        if reward is not None:
+            entry["rule_id"] = reward.rule_id
+            entry["rule_version"] = reward.rule_version
+            entry["ruleset_hash"] = reward.ruleset_hash
+        if due is not None:
+            entry["due"] = due
+        if cause.actor_id is not None:
+            entry["actor_id"] = cause.actor_id
+        if reason is not None or cause.reason is not None:
+            entry["reason"] = reason if reason is not None else cause.reason
+        self.entries.append(entry)
+        self._touched.append((account, wallet, totals))
+        self.change(account)
+
+    def emit_split(
+        self,
+        account: Account,
+        wallet: str,
+        totals: Totals,
+        kind: MovementType,
+        moved: Sequence[tuple[int, int, LotChange | None]],
+        cause: Cause,
+        *,
+        due: int | None = None,
+        written_off: int = 0,
+        **names: Any,
+    ) -> None:
+        """Write the entries of a movement of many lots; `moved` has amount, delta, change of each.
+
+        Nearly always one entry. Where it is more, all show the balances after the whole movement,
+        and the first alone shows what was due and written off.
+        """
+        for start in range(0, len(moved), LOTS_PER_ENTRY):
+            part = moved[start : start + LOTS_PER_ENTRY]
+            self.emit(
+                account,
+                wallet,
+                totals,
+                kind,
+                sum(amount for amount, _, _ in part),
+                sum(delta for _, delta, _ in part),
+                cause,
+                [change for _, _, change in part if change is not None],
+                due=None if start else due,
+                written_off=0 if start else written_off,
+                **names,
+            )
+
+    def check(self) -> None:
+        """Check the books of every wallet touched since the last check."""
+        for account, wallet, totals in self._touched:
+            if not totals.balances():
+                raise ConservationBreach(account.member_id, wallet, *totals.sides())
+        self._touched.clear()
+
+    def text(self, at_ms: int) -> str:
+        """Return a time as entries show it. The times of a batch share few minutes."""
+        minute = at_ms // 60_000
+        prefix = self._minutes.get(minute)
+        if prefix is None:
+            if len(self._minutes) >= _MINUTES_KEPT:
+                self._minutes.clear()
+            prefix = self._minutes[minute] = rfc3339(minute * 60_000)[:17]
+        at_ms -= minute * 60_000
+        return f"{prefix}{at_ms // 1_000:02}.{at_ms % 1_000:03}Z"

@@ -1,0 +1,84 @@
+"""What makes ledger entries: an input record, or a timer."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
+from pointstream.ledger.decision import Source
+
+__all__ = ["Cause"]
+
+
+class Cause:
+    """What made entries, as they name it. Numbers the entries it makes, and names their lots."""
+
+    __slots__ = (
+        "actor_id",
+        "base",
+        "brand_id",
+        "channel",
+        "event_id",
+        "made",
+        "occurred_ms",
+        "offset",
+        "partition",
+        "reason",
+        "store_id",
+        "topic",
+        "type",
+    )
+
+    base: str
+    """Names what this cause makes: the same cause makes the same ids on every run."""
+    event_id: str | None
+    type: str
+    occurred_ms: int
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    store_id: str | None
+    brand_id: str | None
+    channel: str | None
+    actor_id: str | None
+    reason: str | None
+
+    def __init__(self, member: bytes, event: MemberEvent, occurred_ms: int, source: Source) -> None:
+        self.event_id = event_id = event.event_id
+        self.type = event.type
+        self.occurred_ms = occurred_ms
+        self.topic = source.topic
+        self.partition = source.partition
+        self.offset = source.offset
+        self.store_id = event.store_id
+        self.brand_id = event.brand_id
+        self.channel = event.channel
+        self.actor_id = event.actor.id if isinstance(event, CommandEnvelope) else None
+        self.reason = None
+        self.base = _base(member, event_id, "")
+        self.made = 0
+
+    @classmethod
+    def timer(cls, member: bytes, type: str, due_ms: int, unique: str) -> Cause:
+        """Return a timer as a cause; `unique` tells apart what one member's timers make."""
+        cause = cls.__new__(cls)
+        cause.event_id = cause.topic = cause.partition = cause.offset = None
+        cause.store_id = cause.brand_id = cause.channel = cause.actor_id = cause.reason = None
+        cause.type = type
+        cause.occurred_ms = due_ms
+        cause.base = _base(member, type, unique)
+        cause.made = 0
+        return cause
+
+    def tell_apart(self, member: bytes, unique: str) -> None:
+        """Make other ids than this cause would make by itself."""
+        self.base = _base(member, self.event_id or self.type, unique)
+
+    def next_id(self) -> str:
+        """Return the id that the next entry will have; a lot is named after its entry."""
+        return f"{self.base}-{self.made + 1}"
+
+
+def _base(member: bytes, name: str, unique: str) -> str:
+    text = f"{name}\0{unique}".encode()
+    return blake2b(b"%b\0%b" % (member, text), digest_size=12).hexdigest()

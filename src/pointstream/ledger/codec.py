@@ -1,0 +1,254 @@
+"""How the things of the state become bytes.
+
+The first byte of every value is the codec's version. What is remembered for a while has the time
+until which it counts next, as eight bytes, so that the sweep reads no further. The rest is JSON, as
+lists: the names of fields would be most of the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pointstream.contracts.wire import dumps, loads
+from pointstream.ledger.errors import StateCorrupt
+from pointstream.ledger.records import (
+    Account,
+    Award,
+    Line,
+    Lot,
+    Order,
+    Payment,
+    Run,
+    Taken,
+    Totals,
+)
+from pointstream.ledger.state import time_bytes
+
+__all__ = [
+    "VERSION",
+    "conservation",
+    "decode_account",
+    "decode_list",
+    "decode_lot",
+    "decode_order",
+    "decode_payment",
+    "encode_account",
+    "encode_list",
+    "encode_lot",
+    "encode_order",
+    "encode_payment",
+    "remembered",
+    "remembered_until_ms",
+    "split_lot_key",
+    "split_pending_key",
+]
+
+VERSION: Final = 1
+_VERSION_BYTE: Final = bytes([VERSION])
+_UNTIL: Final = slice(1, 9)
+_BODY: Final = 9
+
+
+def encode_list(values: list[Any]) -> bytes:
+    """Return a value without a time limit."""
+    return _VERSION_BYTE + dumps(values)
+
+
+def decode_list(value: bytes, start: int = 1) -> list[Any]:
+    """Return what a value holds from a byte on. Raises `StateCorrupt`."""
+    if value[0] != VERSION:
+        raise StateCorrupt(
+            f"a stored value has codec version {value[0]}, this program reads {VERSION}"
+        )
+    decoded = loads(value[start:])
+    if type(decoded) is not list:
+        raise StateCorrupt("a stored value is not a list")
+    return decoded
+
+
+def remembered(until_ms: int, body: bytes = b"") -> bytes:
+    """Return a value that counts until a time."""
+    return _VERSION_BYTE + time_bytes(until_ms) + body
+
+
+def remembered_until_ms(value: bytes) -> int:
+    """Return until when a remembered value counts; at that time it does no more."""
+    return int.from_bytes(value[_UNTIL], "big")
+
+
+def encode_account(account: Account) -> bytes:
+    """Return an account's value; its key holds the member."""
+    return _VERSION_BYTE + dumps(
+        [
+            account.seq,
+            account.status,
+            account.last_activity_ms,
+            account.updated_ms,
+            account.parked,
+            account.timer_ms,
+            account.segments,
+            [[run.first_day, run.last_day, run.paid] for run in account.runs],
+            [
+                [
+                    wallet,
+                    totals.available,
+                    totals.pending,
+                    totals.held,
+                    totals.debt,
+                    totals.earned,
+                    totals.transferred_in,
+                    totals.adjusted_up,
+                    totals.restored,
+                    totals.redeemed,
+                    totals.expired,
+                    totals.cleared,
+                    totals.reversed,
+                    totals.transferred_out,
+                    totals.adjusted_down,
+                    totals.written_off,
+                    totals.horizon,
+                    totals.beyond,
+                ]
+                for wallet, totals in account.wallets.items()
+            ],
+        ]
+    )
+
+
+def decode_account(key: bytes, value: bytes) -> Account:
+    """Return the account of a key for which `is_account_key` holds. Raises `StateCorrupt`."""
+    (seq, status, last_activity_ms, updated_ms, parked, timer_ms, segments, runs, wallets) = (
+        decode_list(value)
+    )
+    return Account(
+        key[1:].decode(),
+        key[1:],
+        seq,
+        status,
+        last_activity_ms,
+        updated_ms,
+        parked,
+        timer_ms,
+        segments,
+        [Run(*run) for run in runs],
+        {wallet: Totals(*totals) for wallet, *totals in wallets},
+    )
+
+
+def conservation(account: Account) -> list[tuple[str, int, int]]:
+    """Return, per wallet, its name, the points that came in, and those accounted for.
+
+    The two are equal as long as the books are right.
+    """
+    return [(wallet, *totals.sides()) for wallet, totals in account.wallets.items()]
+
+
+def encode_lot(lot: Lot) -> bytes:
+    """Return a lot's value; its key holds the wallet, the times and the id."""
+    return _VERSION_BYTE + dumps([lot.points, lot.order_id, lot.rule_id, lot.store_id])
+
+
+def decode_lot(
+    wallet: str, activates_ms: int, expires_ms: int, earned_ms: int, lot_id: str, value: bytes
+) -> Lot:
+    """Return the lot of a key that was split before."""
+    return Lot(wallet, lot_id, activates_ms, expires_ms, earned_ms, *decode_list(value))
+
+
+def split_lot_key(key: bytes, prefix_length: int) -> tuple[int, int, str]:
+    """Return expiry, earning time and id from the key of a spendable lot."""
+    rest = key[prefix_length:]
+    return _time(rest, 0), _time(rest, 8), rest[16:].decode()
+
+
+def split_pending_key(key: bytes, prefix_length: int) -> tuple[int, int, int, str]:
+    """Return activation, expiry, earning time and id from the key of a pending lot."""
+    rest = key[prefix_length:]
+    return _time(rest, 0), _time(rest, 8), _time(rest, 16), rest[24:].decode()
+
+
+def encode_order(order: Order) -> bytes:
+    """Return an order's value; its key holds member and order id."""
+    return remembered(
+        order.until_ms,
+        dumps(
+            [
+                order.paid_minor,
+                order.earned_ms,
+                order.store_id,
+                order.brand_id,
+                order.channel,
+                [
+                    [
+                        award.ruleset_hash,
+                        award.rule_id,
+                        award.wallet,
+                        award.lot_id,
+                        award.activates_ms,
+                        award.expires_ms,
+                        award.points,
+                        award.settled,
+                    ]
+                    for award in order.awards
+                ],
+                [
+                    [line.line_id, line.paid_minor, line.earns, line.refunded_minor]
+                    for line in order.lines
+                ],
+                order.refunded_minor,
+                order.returned,
+                order.cancelled,
+            ]
+        ),
+    )
+
+
+def decode_order(value: bytes) -> Order:
+    """Return an order. Raises `StateCorrupt`."""
+    (paid_minor, earned_ms, store_id, brand_id, channel, awards, lines, *refunds) = decode_list(
+        value, _BODY
+    )
+    return Order(
+        remembered_until_ms(value),
+        paid_minor,
+        earned_ms,
+        store_id,
+        brand_id,
+        channel,
+        [Award(*award) for award in awards],
+        [Line(*line) for line in lines],
+        *refunds,
+    )
+
+
+def encode_payment(payment: Payment) -> bytes:
+    """Return the value of points that paid for an order."""
+    return remembered(
+        payment.until_ms,
+        dumps([payment.wallet, payment.points, list(_rows(payment.taken))]),
+    )
+
+
+def decode_payment(value: bytes) -> Payment:
+    """Return points that paid for an order. Raises `StateCorrupt`."""
+    wallet, points, rows = decode_list(value, _BODY)
+    return Payment(remembered_until_ms(value), wallet, points, [Taken(*row) for row in rows])
+
+
+def _rows(taken: list[Taken]) -> Iterator[list[Any]]:
+    for row in taken:
+        yield [
+            row.lot_id,
+            row.expires_ms,
+            row.earned_ms,
+            row.points,
+            row.order_id,
+            row.rule_id,
+            row.store_id,
+            row.restored,
+        ]
+
+
+def _time(data: bytes, start: int) -> int:
+    return int.from_bytes(data[start : start + 8], "big")

@@ -1,0 +1,108 @@
+"""What the ledger is given with a record, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pointstream.contracts.vocabulary import DeadLetterCode
+
+__all__ = ["Answer", "DeadLetter", "Decision", "Entry", "Outcome", "Source", "Standing"]
+
+Entry = dict[str, Any]
+"""One ledger entry: the fields of a `balance-changes` record by their names in the contract."""
+
+Answer = dict[str, Any]
+"""The answer to a command: the fields of a `command-results` record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The raw record an event came from: the address that entries name, and the bytes that a dead
+    letter must give back unchanged. `timestamp_ms` is the broker's append time."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be taken. `message` is for people; `code` is the closed list."""
+
+    code: DeadLetterCode
+    message: str
+    source: Source
+
+
+class Outcome(StrEnum):
+    """What became of a record or a timer. Closed; each is named after what happened, or after the
+    rule that was broken."""
+
+    # Taken
+    POINTS_AWARDED = "points_awarded"
+    NOTHING_EARNED = "nothing_earned"
+    ORDER_REFUNDED = "order_refunded"
+    ORDER_CANCELLED = "order_cancelled"
+    PARKED_UNTIL_ORDER = "parked_until_order"
+    POINTS_REDEEMED = "points_redeemed"
+    MEMBER_RECORDED = "member_recorded"
+
+    # Timers
+    POINTS_MOVED_BY_TIME = "points_moved_by_time"
+    ORDER_NEVER_CAME = "order_never_came"
+
+    # Ignored: known already, the state is untouched
+    EVENT_ALREADY_TAKEN = "event_already_taken"
+    COMMAND_ALREADY_ANSWERED = "command_already_answered"
+    ORDER_ALREADY_AWARDED = "order_already_awarded"
+    REFUND_ALREADY_TAKEN = "refund_already_taken"
+    ORDER_ALREADY_CANCELLED = "order_already_cancelled"
+    ALREADY_CHECKED_IN = "already_checked_in"
+    REFERRAL_ALREADY_AWARDED = "referral_already_awarded"
+    ACTIVITY_ALREADY_AWARDED = "activity_already_awarded"
+    MEMBER_KNOWN_LATER = "member_known_later"
+    NOT_FOR_THE_LEDGER = "not_for_the_ledger"
+
+    # Commands rejected
+    INSUFFICIENT_POINTS = "insufficient_points"
+    WALLET_UNKNOWN = "wallet_unknown"
+    WALLET_NOT_SPENDABLE = "wallet_not_spendable"
+    NOT_SUPPORTED = "not_supported"
+
+    # Dead letters, named like their codes
+    ID_REUSED_WITH_OTHER_CONTENT = "id_reused_with_other_content"
+    REFUND_EXCEEDS_ORDER = "refund_exceeds_order"
+    TOO_FAR_IN_FUTURE = "too_far_in_future"
+    CURRENCY_NOT_SUPPORTED = "currency_not_supported"
+    LINE_UNKNOWN = "line_unknown"
+    POINTS_OUT_OF_RANGE = "points_out_of_range"
+
+
+@dataclass(slots=True)
+class Decision:
+    """What follows from one record, or from one timer that was due.
+
+    Mostly there is at most one dead letter: the record itself. An order that releases parked
+    refunds can have one for each refund that turns out not to fit it.
+    """
+
+    outcome: Outcome
+    entries: list[Entry] = field(default_factory=list)
+    result: Answer | None = None
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A member's latest standing, as the CRM and the mall get it, at the end of a batch."""
+
+    member_id: str
+    crm_sync: dict[str, Any]
+    mall_sync: dict[str, Any]

@@ -1,0 +1,35 @@
+"""What can go wrong in the ledger that no input may cause.
+
+    LedgerError
+    ├── ConservationBreach    the books of a wallet do not balance
+    └── StateCorrupt          a stored value is not one that this code wrote
+
+Either ends the partition's work: going on would write wrong balances. What a publisher can get
+wrong is no exception but an outcome or a dead letter.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConservationBreach", "LedgerError", "StateCorrupt"]
+
+
+class LedgerError(Exception):
+    """The ledger cannot go on."""
+
+
+class ConservationBreach(LedgerError):
+    """What came into a wallet is not what is in it plus what went out (all in points)."""
+
+    def __init__(self, member_id: str, wallet: str, came_in: int, accounted_for: int) -> None:
+        super().__init__(
+            f"the books of member {member_id!r}, wallet {wallet!r}, do not balance:"
+            f" {came_in} points came in, {accounted_for} are accounted for"
+        )
+        self.member_id = member_id
+        self.wallet = wallet
+        self.came_in = came_in
+        self.accounted_for = accounted_for
+
+
+class StateCorrupt(LedgerError):
+    """A stored value cannot be read, or contradicts another one."""

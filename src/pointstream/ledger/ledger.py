@@ -1,0 +1,237 @@
+"""The ledger of one partition: records and time go in, decisions come out.
+
+How it is used, batch by batch:
+
+    ledger.open(state)                  the state of this batch, over what is committed
+    for each record:
+        ledger.advance(time)            timers that are due by then ring first
+        ledger.decide(event, ...)
+    ledger.close()                      accounts are written, standings come out
+
+Where a batch ends makes no difference to any decision or to any byte of the state. One object
+serves one partition for as long as the process owns it; a new object over the same state goes on
+where the other stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pointstream.contracts.inputs import (
+    ActivityRecorded,
+    CheckinRecorded,
+    InputEvent,
+    ItemPublished,
+    MemberRegistered,
+    MemberUpdated,
+    OrderCancelled,
+    OrderPaid,
+    OrderRefunded,
+    PointsRedeem,
+    ReferralFirstOrder,
+    ReferralRegistered,
+    RulesetPublished,
+)
+from pointstream.contracts.vocabulary import DeadLetterCode
+from pointstream.contracts.wire import dumps, loads
+from pointstream.ledger.book import Book
+from pointstream.ledger.cause import Cause
+from pointstream.ledger.commands import not_supported, points_redeemed
+from pointstream.ledger.decision import Decision, Outcome, Source, Standing
+from pointstream.ledger.earning import (
+    activity_recorded,
+    checkin_recorded,
+    first_order,
+    referral_registered,
+)
+from pointstream.ledger.members import member_recorded
+from pointstream.ledger.memory import Memory
+from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
+from pointstream.ledger.standing import standing_of
+from pointstream.ledger.state import (
+    NEVER,
+    PARTITION_KEY,
+    TIMER_START,
+    KeyValues,
+    time_bytes,
+)
+from pointstream.ledger.timers import ring
+from pointstream.rules.compile import CompiledProgramme
+
+__all__ = ["ACCOUNTS_KEPT", "Ledger"]
+
+ACCOUNTS_KEPT: Final = 4_096
+"""Decoded accounts kept from one batch to the next (about 1 KB each)."""
+
+_TIMER_STOP: Final = b"u"
+
+_NOT_ABOUT_MEMBERS: Final = (RulesetPublished, ItemPublished)
+
+_Handler = Callable[[Book, bytes, Any, Cause, Source], Decision]
+
+_HANDLERS: Final[dict[type, _Handler]] = {
+    OrderPaid: order_paid,
+    OrderRefunded: order_refunded,
+    OrderCancelled: order_cancelled,
+    CheckinRecorded: checkin_recorded,
+    ReferralRegistered: referral_registered,
+    ReferralFirstOrder: first_order,
+    ActivityRecorded: activity_recorded,
+    MemberRegistered: member_recorded,
+    MemberUpdated: member_recorded,
+    PointsRedeem: points_redeemed,
+}
+
+_TAKEN: Final = frozenset(
+    {
+        Outcome.POINTS_AWARDED,
+        Outcome.NOTHING_EARNED,
+        Outcome.ORDER_REFUNDED,
+        Outcome.ORDER_CANCELLED,
+        Outcome.PARKED_UNTIL_ORDER,
+        Outcome.MEMBER_RECORDED,
+    }
+)
+"""Outcomes after which an event counts as taken. Answered commands are remembered in any case."""
+
+
+class Ledger:
+    """The ledger of one partition."""
+
+    def __init__(
+        self,
+        programme: CompiledProgramme,
+        *,
+        dedupe: bool = True,
+        accounts_kept: int = ACCOUNTS_KEPT,
+    ) -> None:
+        """`dedupe=False` switches off what keeps an event from counting twice. It exists so that
+        a test can show what that guards, and has no other use."""
+        self._programme = programme
+        self._dedupe = dedupe
+        self._book = Book(programme, accounts_kept)
+        self._memory = self._book.memory = Memory(programme.dedup_window_ms, dedupe=dedupe)
+        self._stored = b""
+
+    @property
+    def now_ms(self) -> int:
+        """Partition time: the latest time that was advanced to. It never goes back."""
+        return self._book.now_ms
+
+    def open(self, state: KeyValues) -> None:
+        """Begin a batch on its state."""
+        book, memory = self._book, self._memory
+        book.state = memory.state = state
+        if not self._stored:
+            self._load(state)
+
+    def advance(self, now_ms: int) -> list[Decision]:
+        """Move partition time on, and let ring what is due by then, in due order."""
+        book = self._book
+        if now_ms < book.next_timer_ms:
+            if now_ms > book.now_ms:
+                book.now_ms = self._memory.now_ms = now_ms
+            return []
+        decisions: list[Decision] = []
+        while (key := self._due(now_ms)) is not None:
+            due_ms = int.from_bytes(key[1:9], "big")
+            if due_ms > book.now_ms:
+                book.now_ms = self._memory.now_ms = due_ms
+            book.state.delete(key)
+            decision = ring(book, key, due_ms)
+            if decision is not None:
+                decisions.append(self._finish(decision))
+        if now_ms > book.now_ms:
+            book.now_ms = self._memory.now_ms = now_ms
+        return decisions
+
+    def decide(self, event: InputEvent, digest: bytes, source: Source) -> Decision:
+        """Decide about one event. `digest` stands for its content, `source` is its raw record."""
+        if isinstance(event, _NOT_ABOUT_MEMBERS):
+            return Decision(Outcome.NOT_FOR_THE_LEDGER)
+        book, memory = self._book, self._memory
+        occurred_ms = event.occurred_at_ms
+        if occurred_ms > book.now_ms + self._programme.future_tolerance_ms:
+            return dead(
+                Outcome.TOO_FAR_IN_FUTURE,
+                DeadLetterCode.TOO_FAR_IN_FUTURE,
+                f"the event is dated {occurred_ms - book.now_ms} ms ahead of the partition",
+                source,
+            )
+        member = event.member_id.encode()
+        event_id = event.event_id
+        known = memory.known_event(member, event_id)
+        if known is not None:
+            return _known(known, digest, source)
+        cause = Cause(member, event, occurred_ms, source)
+        if not self._dedupe:
+            # The same event again must not be given the lots that it has made already.
+            cause.tell_apart(member, f"{source.topic}:{source.partition}:{source.offset}")
+        handler = _HANDLERS.get(type(event), not_supported)
+        decision = handler(book, member, event, cause, source)
+        if decision.result is not None:
+            memory.keep_event(member, event_id, digest, dumps(decision.result))
+        elif decision.outcome in _TAKEN:
+            memory.keep_event(member, event_id, digest)
+        memory.sweep()
+        return self._finish(decision)
+
+    def close(self) -> list[Standing]:
+        """End the batch: write what has changed; return the standing of each member it touched."""
+        book, memory = self._book, self._memory
+        standings = [standing_of(book, account) for account in book.write_accounts()]
+        stored = b"\x01%b%b%b" % (
+            time_bytes(book.now_ms),
+            memory.new.to_bytes(4, "big"),
+            memory.cursor,
+        )
+        if stored != self._stored:
+            book.state.put(PARTITION_KEY, stored)
+            self._stored = stored
+        return standings
+
+    def _load(self, state: KeyValues) -> None:
+        book, memory = self._book, self._memory
+        stored = state.get(PARTITION_KEY)
+        if stored is not None:
+            self._stored = stored
+            book.now_ms = memory.now_ms = int.from_bytes(stored[1:9], "big")
+            memory.new = int.from_bytes(stored[9:13], "big")
+            memory.cursor = stored[13:]
+        self._due(0)
+
+    def _due(self, now_ms: int) -> bytes | None:
+        """Return the key of the first timer if it is due; note when it is else."""
+        book = self._book
+        for key, _ in book.state.scan(TIMER_START, _TIMER_STOP):
+            due_ms = int.from_bytes(key[1:9], "big")
+            if due_ms <= now_ms:
+                return key
+            book.next_timer_ms = due_ms
+            return None
+        book.next_timer_ms = NEVER
+        return None
+
+    def _finish(self, decision: Decision) -> Decision:
+        """Hand over the entries made, after the books of all touched wallets were checked."""
+        book = self._book
+        if book.entries:
+            decision.entries = book.entries
+            book.entries = []
+            book.check()
+        return decision
+
+
+def _known(known: tuple[bytes, bytes], digest: bytes, source: Source) -> Decision:
+    known_digest, answer = known
+    if known_digest != digest:
+        return dead(
+            Outcome.ID_REUSED_WITH_OTHER_CONTENT,
+            DeadLetterCode.ID_REUSED_WITH_OTHER_CONTENT,
+            "the event_id was used before, for an event with other content",
+            source,
+        )
+    if answer:
+        return Decision(Outcome.COMMAND_ALREADY_ANSWERED, result=loads(answer))
+    return Decision(Outcome.EVENT_ALREADY_TAKEN)

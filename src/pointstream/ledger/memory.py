@@ -1,0 +1,86 @@
+"""What is remembered for a while: event ids, business keys, orders.
+
+A remembered value carries the time until which it counts, and every look-up minds it. Deleting is
+left to a sweep that goes round and round, a bounded step for every so many new values: its cost
+follows the load, what is dead never outgrows what is alive for long, and when it comes by changes
+no decision.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pointstream.ledger.codec import remembered, remembered_until_ms
+from pointstream.ledger.state import MEMORY_START, MEMORY_STOP, KeyValues, event_key
+
+__all__ = ["SWEEP_EVERY", "SWEEP_STEP", "Memory"]
+
+SWEEP_EVERY: Final = 2_048
+"""New values between two steps of the sweep."""
+
+SWEEP_STEP: Final = 4_096
+"""Values that one step looks at: twice as many as came, so that a round ends."""
+
+_DIGEST: Final = slice(9, 25)
+_ANSWER: Final = slice(25, None)
+
+
+class Memory:
+    """The remembered values of one partition."""
+
+    def __init__(self, window_ms: int, *, dedupe: bool) -> None:
+        self.state: KeyValues
+        self.now_ms = 0
+        self.cursor = MEMORY_START
+        self.new = 0
+        self._window_ms = window_ms
+        self._dedupe = dedupe
+
+    def known_event(self, member: bytes, event_id: str) -> tuple[bytes, bytes] | None:
+        """Return the digest and the recorded answer (or nothing) of an event taken before."""
+        if not self._dedupe:
+            return None
+        value = self.state.get(event_key(member, event_id))
+        if value is None or remembered_until_ms(value) <= self.now_ms:
+            return None
+        return value[_DIGEST], value[_ANSWER]
+
+    def keep_event(self, member: bytes, event_id: str, digest: bytes, answer: bytes = b"") -> None:
+        """Remember an event, and the answer if it was a command."""
+        self.put(
+            event_key(member, event_id),
+            remembered(self.now_ms + self._window_ms, digest + answer),
+        )
+
+    def forget_event(self, member: bytes, event_id: str) -> None:
+        """Forget an event, so that it can be given again."""
+        self.state.delete(event_key(member, event_id))
+
+    def knows(self, key: bytes) -> bool:
+        """Tell whether a business key has been used."""
+        if not self._dedupe:
+            return False
+        value = self.state.get(key)
+        return value is not None and remembered_until_ms(value) > self.now_ms
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a new remembered value."""
+        self.state.put(key, value)
+        self.new += 1
+
+    def count(self) -> None:
+        """Count a new remembered value that was written elsewhere."""
+        self.new += 1
+
+    def sweep(self) -> None:
+        """Go one step on, when enough new values have come."""
+        if self.new < SWEEP_EVERY:
+            return
+        self.new -= SWEEP_EVERY
+        for looked_at, (key, value) in enumerate(self.state.scan(self.cursor, MEMORY_STOP)):
+            if looked_at == SWEEP_STEP:
+                self.cursor = key
+                return
+            if remembered_until_ms(value) <= self.now_ms:
+                self.state.delete(key)
+        self.cursor = MEMORY_START

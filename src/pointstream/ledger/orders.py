@@ -1,0 +1,346 @@
+"""Orders: what they earn, and what refunds and cancellations undo.
+
+An order's record keeps what each rule gave and the rule set it came from, so that a refund is
+computed by the rules of the order's own time: after refunds of R out of P, what is asked back is
+E - points(P - R), summed up over all refunds so far. Nothing depends on the order of refunds.
+"""
+
+from __future__ import annotations
+
+from pointstream.contracts.inputs import OrderCancelled, OrderPaid, OrderRefunded
+from pointstream.contracts.programme import RefundPolicy
+from pointstream.contracts.vocabulary import DeadLetterCode, MovementType
+from pointstream.ledger.book import MAX_POINTS, Book, LotChange, lot_change
+from pointstream.ledger.cause import Cause
+from pointstream.ledger.codec import decode_list, encode_lot, remembered
+from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
+from pointstream.ledger.moves import give, look_ahead, reduce, take
+from pointstream.ledger.parking import Parked, park, parked_for, unpark
+from pointstream.ledger.payments import give_back
+from pointstream.ledger.records import Account, Award, Line, Lot, Order, Totals
+from pointstream.ledger.state import business_key, lot_key, order_key, pending_key
+from pointstream.rules.model import OrderReward, Reward
+
+__all__ = [
+    "dead",
+    "grant_fits",
+    "order_cancelled",
+    "order_paid",
+    "order_refunded",
+    "too_many",
+    "wrong_currency",
+]
+
+
+def dead(outcome: Outcome, code: DeadLetterCode, message: str, source: Source) -> Decision:
+    """Return the decision about a record that cannot be taken."""
+    return Decision(outcome, dead_letters=[DeadLetter(code, message, source)])
+
+
+def wrong_currency(book: Book, currency: str, source: Source) -> Decision:
+    """Return the decision about money in another currency than the programme's."""
+    return dead(
+        Outcome.CURRENCY_NOT_SUPPORTED,
+        DeadLetterCode.CURRENCY_NOT_SUPPORTED,
+        f"the programme counts in {book.programme.currency}, the event in {currency}",
+        source,
+    )
+
+
+def grant_fits(account: Account, grants: list[tuple[Reward, int]]) -> bool:
+    """Tell whether a wallet can hold what is about to be given, whatever came before."""
+    # The sum over all wallets bounds each of them, and is far from any real grant.
+    granted = sum([points for _, points in grants])
+    for reward, _ in grants:
+        totals = account.wallets.get(reward.wallet)
+        if granted + (totals.earned if totals is not None else 0) > MAX_POINTS:
+            return False
+    return True
+
+
+def too_many(source: Source) -> Decision:
+    """Return the decision about an event that would earn more than a wallet can hold."""
+    return dead(
+        Outcome.POINTS_OUT_OF_RANGE,
+        DeadLetterCode.POINTS_OUT_OF_RANGE,
+        f"a wallet cannot earn more than {MAX_POINTS} points",
+        source,
+    )
+
+
+def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: Source) -> Decision:
+    """Award an order, then whatever refunds of it were waiting."""
+    key = order_key(member, event.order_id)
+    if book.memory.knows(key):
+        return Decision(Outcome.ORDER_ALREADY_AWARDED)
+    programme = book.programme
+    if event.currency != programme.currency:
+        return wrong_currency(book, event.currency, src)
+    earned_ms = cause.occurred_ms
+    order = Order(
+        0,
+        event.paid_minor,
+        earned_ms,
+        event.store_id,
+        event.brand_id,
+        event.channel,
+        [],
+        [Line(line.line_id, line.paid_minor, line.earns) for line in event.lines],
+    )
+    earning_minor = order.earning_left_minor
+    grants: list[tuple[Reward, int]] = []
+    for reward in programme.rules_at(earned_ms).orders:
+        if reward.matches is None or reward.matches(event):
+            points = reward.points(earning_minor)
+            if points:
+                grants.append((reward, points))
+    account = book.account(event.member_id, member)
+    if grants and not grant_fits(account, grants):
+        return too_many(src)
+
+    for granted, points in grants:
+        book.keep_rule_set(granted.ruleset_hash)
+        lot = give(book, account, granted, points, cause, earned_ms, event.order_id)
+        order.awards.append(
+            Award(
+                granted.ruleset_hash,
+                granted.rule_id,
+                granted.wallet,
+                lot.lot_id,
+                lot.activates_ms,
+                lot.expires_ms,
+                points,
+            )
+        )
+    book.active(account, earned_ms)
+    decision = Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
+    if account.parked:
+        for parked in parked_for(book, account, event.order_id):
+            unpark(book, account, parked)
+            released = _release(book, account, event.order_id, order, parked)
+            decision.dead_letters.extend(released.dead_letters)
+    book.put_order(member, event.order_id, order, new=True)
+    return decision
+
+
+def _release(book: Book, account: Account, order_id: str, order: Order, parked: Parked) -> Decision:
+    event, source = parked.event, parked.source
+    cause = Cause(account.member, event, event.occurred_at_ms, source)
+    if isinstance(event, OrderRefunded):
+        decision = _refund(book, account, order, event, cause, source)
+    else:
+        decision = _cancel(book, account, order_id, order, cause)
+    if decision.dead_letters:
+        # Not taken after all: given again, it must be looked at again.
+        book.memory.forget_event(account.member, event.event_id)
+    return decision
+
+
+def order_refunded(
+    book: Book, member: bytes, event: OrderRefunded, cause: Cause, src: Source
+) -> Decision:
+    """Undo what the refunded money earned, or park the refund until its order comes."""
+    order = book.order(member, event.order_id)
+    account = book.account(event.member_id, member)
+    if order is None:
+        park(book, account, event, src)
+        return Decision(Outcome.PARKED_UNTIL_ORDER)
+    decision = _refund(book, account, order, event, cause, src)
+    if decision.outcome is Outcome.ORDER_REFUNDED:
+        book.put_order(member, event.order_id, order)
+    return decision
+
+
+def order_cancelled(
+    book: Book, member: bytes, event: OrderCancelled, cause: Cause, src: Source
+) -> Decision:
+    """Undo all that is left of an order, or park the cancellation until its order comes."""
+    order = book.order(member, event.order_id)
+    account = book.account(event.member_id, member)
+    if order is None:
+        park(book, account, event, src)
+        return Decision(Outcome.PARKED_UNTIL_ORDER)
+    decision = _cancel(book, account, event.order_id, order, cause)
+    if decision.outcome is Outcome.ORDER_CANCELLED:
+        book.put_order(member, event.order_id, order)
+    return decision
+
+
+def _refund(
+    book: Book, account: Account, order: Order, event: OrderRefunded, cause: Cause, source: Source
+) -> Decision:
+    key = business_key(account.member, "refund", event.order_id, event.refund_id)
+    if book.memory.knows(key):
+        return Decision(Outcome.REFUND_ALREADY_TAKEN)
+    # A refund that comes after the cancellation is still a true one of the money it names, so the
+    # sum of refunds is what counts here, not what is left.
+    refunded_minor = order.refunded_minor + event.refunded_minor
+    if refunded_minor > order.paid_minor:
+        return dead(
+            Outcome.REFUND_EXCEEDS_ORDER,
+            DeadLetterCode.REFUND_EXCEEDS_ORDER,
+            f"refunds of {refunded_minor} minor units out of an order of {order.paid_minor}",
+            source,
+        )
+    refunds: list[tuple[Line, int]] = []
+    if order.lines:
+        lines = {line.line_id: line for line in order.lines}
+        for part in event.lines:
+            line = lines.get(part.line_id)
+            if line is None:
+                return dead(
+                    Outcome.LINE_UNKNOWN,
+                    DeadLetterCode.LINE_UNKNOWN,
+                    f"the order has no line {part.line_id!r}",
+                    source,
+                )
+            if line.refunded_minor + part.refunded_minor > line.paid_minor:
+                return dead(
+                    Outcome.REFUND_EXCEEDS_ORDER,
+                    DeadLetterCode.REFUND_EXCEEDS_ORDER,
+                    f"refunds of line {part.line_id!r} exceed its {line.paid_minor} minor units",
+                    source,
+                )
+            refunds.append((line, part.refunded_minor))
+
+    for line, minor in refunds:
+        line.refunded_minor += minor
+    order.refunded_minor = refunded_minor
+    if not order.paid_minor:
+        order.returned = True
+    book.memory.put(key, remembered(book.now_ms + book.programme.refund_window_ms))
+    _settle(book, account, event.order_id, order, cause)
+    return Decision(Outcome.ORDER_REFUNDED)
+
+
+def _cancel(book: Book, account: Account, order_id: str, order: Order, cause: Cause) -> Decision:
+    if order.cancelled:
+        return Decision(Outcome.ORDER_ALREADY_CANCELLED)
+    order.cancelled = order.returned = True
+    _settle(book, account, order_id, order, cause)
+    return Decision(Outcome.ORDER_CANCELLED)
+
+
+def _settle(book: Book, account: Account, order_id: str, order: Order, cause: Cause) -> None:
+    """Bring what was taken back in line with what is left of the order."""
+    earning_minor = order.earning_left_minor
+    for award in order.awards:
+        reward = book.rule_set(award.ruleset_hash).orders[award.rule_id]
+        if reward.keep_on_refund:
+            continue
+        owed = award.points - reward.points(earning_minor) - award.settled
+        if owed > 0:
+            # What expired in the order's own lot is gone already: only the rest can be owed.
+            owed -= book.expired_points(account.member, award.lot_id)
+        if owed > 0:
+            award.settled += owed
+            _claw_back(book, account, order_id, order, award, reward, owed, cause)
+    book.active(account, cause.occurred_ms)
+    give_back(book, account, order_id, order, cause)
+
+
+def _claw_back(
+    book: Book,
+    account: Account,
+    order_id: str,
+    order: Order,
+    award: Award,
+    reward: OrderReward,
+    owed: int,
+    cause: Cause,
+) -> None:
+    """Take back `owed` points: the order's own lots first, then what the policy says."""
+    wallet = award.wallet
+    totals = account.wallets[wallet]
+    policy = book.programme.refund_policy
+    moved: list[tuple[int, int, LotChange | None]] = []
+    left = owed
+    own = [award, *(other for other in order.awards if other is not award)]
+    for other in own:
+        if left and other.wallet == wallet:
+            left -= _take_own(book, account, totals, order, other, left, policy, moved)
+    if left and policy is not RefundPolicy.ONLY_PENDING and totals.available:
+        part = min(left, totals.available)
+        for lot in take(book, account, wallet, totals, part, 0):
+            change = lot_change(lot.lot_id, -lot.points, lot.expires_ms, book)
+            moved.append((lot.points, -lot.points, change))
+        left -= part
+    if left and policy is RefundPolicy.DEBT:
+        totals.debt += left
+        moved.append((left, 0, None))
+        left = 0
+    totals.written_off += left
+    totals.reversed += owed - left
+    look_ahead(book, account, wallet, totals)
+    _emit_reversed(book, account, order_id, order, wallet, totals, reward, owed, left, moved, cause)
+
+
+def _emit_reversed(
+    book: Book,
+    account: Account,
+    order_id: str,
+    order: Order,
+    wallet: str,
+    totals: Totals,
+    reward: OrderReward,
+    owed: int,
+    written_off: int,
+    moved: list[tuple[int, int, LotChange | None]],
+    cause: Cause,
+) -> None:
+    if written_off and not moved:
+        # Nothing moved, but what could not be taken is told all the same.
+        moved.append((0, 0, None))
+    book.emit_split(
+        account,
+        wallet,
+        totals,
+        MovementType.REVERSED,
+        moved,
+        cause,
+        due=owed if written_off else None,
+        written_off=written_off,
+        reward=reward,
+        order_id=order_id,
+        store_id=order.store_id,
+        brand_id=order.brand_id,
+        channel=order.channel,
+    )
+
+
+def _take_own(
+    book: Book,
+    account: Account,
+    totals: Totals,
+    order: Order,
+    award: Award,
+    wanted: int,
+    policy: RefundPolicy,
+    moved: list[tuple[int, int, LotChange | None]],
+) -> int:
+    """Take from the lot that an award made, wherever it is; return how many points it gave."""
+    member, wallet, state = account.member, award.wallet, book.state
+    expires_ms, earned_ms, lot_id = award.expires_ms, order.earned_ms, award.lot_id
+    pending = award.activates_ms > book.now_ms
+    if pending:
+        key = pending_key(member, wallet, award.activates_ms, expires_ms, earned_ms, lot_id)
+    elif policy is RefundPolicy.ONLY_PENDING:
+        return 0
+    else:
+        key = lot_key(member, wallet, expires_ms, earned_ms, lot_id)
+    value = state.get(key)
+    if value is None:
+        return 0
+    lot = Lot(wallet, lot_id, award.activates_ms, expires_ms, earned_ms, *decode_list(value))
+    part = min(lot.points, wanted)
+    if not pending:
+        reduce(book, totals, key, lot, part)
+    else:
+        totals.pending -= part
+        if part == lot.points:
+            state.delete(key)
+        else:
+            lot.points -= part
+            state.put(key, encode_lot(lot))
+    moved.append((part, 0 if pending else -part, lot_change(lot_id, -part, expires_ms, book)))
+    return part

@@ -1,0 +1,125 @@
+"""Refunds and cancellations that came before their order.
+
+They wait under the order's id, with the raw record: if the order never comes, that record must go
+to the dead letters byte for byte.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from typing import Final
+
+from pointstream.contracts.inputs import OrderCancelled, OrderRefunded
+from pointstream.contracts.vocabulary import DeadLetterCode
+from pointstream.ledger.book import Book
+from pointstream.ledger.codec import decode_list, encode_list
+from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
+from pointstream.ledger.records import Account
+from pointstream.ledger.state import parked_key, parked_prefix, prefix_stop, timer_key
+
+__all__ = ["Parked", "give_up", "park", "parked_for", "unpark"]
+
+_MODELS: Final[dict[str, type[OrderRefunded] | type[OrderCancelled]]] = {
+    "order.refunded": OrderRefunded,
+    "order.cancelled": OrderCancelled,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """One waiting record, and when waiting ends."""
+
+    key: bytes
+    due_ms: int
+    event: OrderRefunded | OrderCancelled
+    source: Source
+
+
+def park(
+    book: Book, account: Account, event: OrderRefunded | OrderCancelled, source: Source
+) -> None:
+    """Keep a record until its order comes, or until the park window ends."""
+    key = parked_key(account.member, event.order_id, source.offset)
+    due_ms = book.now_ms + book.programme.park_window_ms
+    book.state.put(
+        key,
+        encode_list(
+            [
+                due_ms,
+                event.type,
+                event.model_dump_json(),
+                source.topic,
+                source.partition,
+                source.offset,
+                source.timestamp_ms,
+                _text(source.key),
+                _text(source.value),
+                [[name, _text(value)] for name, value in source.headers],
+            ]
+        ),
+    )
+    book.put_timer(due_ms, b"p" + key[1:])
+    account.parked += 1
+    book.change(account, shown=False)
+
+
+def parked_for(book: Book, account: Account, order_id: str) -> list[Parked]:
+    """Return what waits for an order, as it arrived."""
+    prefix = parked_prefix(account.member, order_id)
+    return [_decode(key, value) for key, value in book.state.scan(prefix, prefix_stop(prefix))]
+
+
+def unpark(book: Book, account: Account, parked: Parked) -> None:
+    """Let a record wait no longer."""
+    book.state.delete(parked.key)
+    book.state.delete(timer_key(parked.due_ms, b"p" + parked.key[1:]))
+    account.parked -= 1
+    book.change(account, shown=False)
+
+
+def give_up(book: Book, key: bytes) -> Decision | None:
+    """Return the dead letter of a record whose order never came. Its timer has rung."""
+    value = book.state.get(key)
+    if value is None:
+        return None
+    parked = _decode(key, value)
+    event = parked.event
+    account = book.account(event.member_id, event.member_id.encode())
+    unpark(book, account, parked)
+    # Someone may find the order and give both again: then this event must count.
+    book.memory.forget_event(account.member, event.event_id)
+    letter = DeadLetter(
+        DeadLetterCode.REFUND_WITHOUT_ORDER,
+        f"the order {event.order_id!r} has not come within the park window",
+        parked.source,
+    )
+    return Decision(Outcome.ORDER_NEVER_CAME, dead_letters=[letter])
+
+
+def _decode(key: bytes, value: bytes) -> Parked:
+    (due_ms, type_, event, topic, partition, offset, timestamp_ms, raw_key, raw, headers) = (
+        decode_list(value)
+    )
+    return Parked(
+        key,
+        due_ms,
+        _MODELS[type_].model_validate_json(event),
+        Source(
+            topic,
+            partition,
+            offset,
+            timestamp_ms,
+            _bytes(raw_key),
+            _bytes(raw),
+            [(name, _bytes(header) or b"") for name, header in headers],
+        ),
+    )
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else b64encode(data).decode()
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text)

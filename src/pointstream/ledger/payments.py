@@ -1,0 +1,156 @@
+"""Points that paid for an order, and their way back when it is returned."""
+
+from __future__ import annotations
+
+from pointstream.contracts.vocabulary import MovementType
+from pointstream.ledger.book import Book, LotChange, lot_change
+from pointstream.ledger.cause import Cause
+from pointstream.ledger.codec import decode_list, decode_payment, encode_payment
+from pointstream.ledger.moves import credit, put_lot
+from pointstream.ledger.records import Account, Lot, Order, Payment, Taken, Totals
+from pointstream.ledger.state import (
+    lot_key,
+    payment_key,
+    payments_prefix,
+    prefix_stop,
+)
+
+__all__ = ["give_back", "record_payment"]
+
+
+def record_payment(
+    book: Book, account: Account, wallet: str, order_id: str, points: int, taken: list[Lot]
+) -> None:
+    """Remember which lots paid for an order. Follows the redemption's entry."""
+    payment = Payment(
+        book.now_ms + book.programme.refund_window_ms,
+        wallet,
+        points,
+        [
+            Taken(
+                lot.lot_id,
+                lot.expires_ms,
+                lot.earned_ms,
+                lot.points,
+                lot.order_id,
+                lot.rule_id,
+                lot.store_id,
+            )
+            for lot in taken
+        ],
+    )
+    book.memory.put(payment_key(account.member, order_id, account.seq), encode_payment(payment))
+
+
+def give_back(book: Book, account: Account, order_id: str, order: Order, cause: Cause) -> None:
+    """Give back the points that paid for what has been returned of an order, each share once.
+
+    In proportion to the money, rounded down, all of them once nothing of the order is left. What
+    was taken last comes back first.
+    """
+    prefix = payments_prefix(account.member, order_id)
+    payments = [
+        (key, decode_payment(value)) for key, value in book.state.scan(prefix, prefix_stop(prefix))
+    ]
+    if not payments:
+        return
+    paid = sum(payment.points for _, payment in payments)
+    returned_minor = order.paid_minor - order.money_left_minor
+    if order.returned:
+        target = paid
+    else:
+        target = paid * returned_minor // order.paid_minor if order.paid_minor else 0
+    left = target - sum(row.restored for _, payment in payments for row in payment.taken)
+    for key, payment in reversed(payments):
+        if left <= 0:
+            return
+        left -= _give_back_payment(book, account, order_id, order, payment, left, cause)
+        payment.until_ms = book.now_ms + book.programme.refund_window_ms
+        book.state.put(key, encode_payment(payment))
+
+
+def _give_back_payment(
+    book: Book,
+    account: Account,
+    order_id: str,
+    order: Order,
+    payment: Payment,
+    wanted: int,
+    cause: Cause,
+) -> int:
+    wallet = payment.wallet
+    totals = book.totals(account, wallet)
+    moved: list[tuple[int, int, LotChange | None]] = []
+    left = wanted
+    late = 0
+    for row in reversed(payment.taken):
+        part = min(left, row.points - row.restored)
+        if not part:
+            continue
+        row.restored += part
+        left -= part
+        if row.expires_ms > book.now_ms:
+            delta = _into_own_lot(book, account, wallet, totals, row, part)
+            change = lot_change(row.lot_id, delta, row.expires_ms, book) if delta else None
+            moved.append((part, delta, change))
+        else:
+            late += part
+    if late:
+        lot = Lot(
+            wallet,
+            cause.next_id(),
+            book.now_ms,
+            book.now_ms + book.programme.restored_ms,
+            book.now_ms,
+            late,
+            None,
+            None,
+            cause.store_id or order.store_id,
+        )
+        delta = credit(book, account, totals, lot)
+        change = lot_change(lot.lot_id, delta, lot.expires_ms, book) if delta else None
+        moved.append((late, delta, change))
+    if moved:
+        totals.restored += wanted - left
+        book.emit_split(
+            account,
+            wallet,
+            totals,
+            MovementType.RESTORED,
+            moved,
+            cause,
+            order_id=order_id,
+            store_id=order.store_id,
+            brand_id=order.brand_id,
+            channel=order.channel,
+        )
+    return wanted - left
+
+
+def _into_own_lot(
+    book: Book, account: Account, wallet: str, totals: Totals, row: Taken, points: int
+) -> int:
+    """Put points back into the lot they came from; return how many became available."""
+    before = 0
+    value = book.state.get(
+        lot_key(account.member, wallet, row.expires_ms, row.earned_ms, row.lot_id)
+    )
+    if value is not None:
+        before = decode_list(value)[0]
+    lot = Lot(
+        wallet,
+        row.lot_id,
+        row.earned_ms,
+        row.expires_ms,
+        row.earned_ms,
+        points,
+        row.order_id,
+        row.rule_id,
+        row.store_id,
+    )
+    delta = credit(book, account, totals, lot)
+    if delta and before:
+        # The credit wrote the lot as if it had been empty.
+        lot.points = before + delta
+        put_lot(book, account, lot)
+    return delta

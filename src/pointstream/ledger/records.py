@@ -1,0 +1,270 @@
+"""The things that the state holds, as objects. All points and minor units are whole, times are ms.
+
+Nothing in an account grows without limit: what there can be many of (lots, orders, remembered ids)
+has keys of its own, and an account holds only sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from pointstream.ledger.state import NEVER
+
+__all__ = [
+    "HORIZON",
+    "Account",
+    "Award",
+    "Line",
+    "Lot",
+    "Order",
+    "Payment",
+    "Run",
+    "Taken",
+    "Totals",
+]
+
+HORIZON: Final = 4
+"""How many of the next expiry times an account knows the points of, per wallet."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """One wallet of one account, in points.
+
+    The first group is where points are, the second how they came, the third how they went; what
+    came is what is there plus what went (`sides`). `written_off` was never taken, so it is no
+    part of that sum.
+    """
+
+    available: int = 0
+    pending: int = 0
+    held: int = 0
+    debt: int = 0
+
+    earned: int = 0
+    transferred_in: int = 0
+    adjusted_up: int = 0
+    restored: int = 0
+
+    redeemed: int = 0
+    expired: int = 0
+    cleared: int = 0
+    reversed: int = 0
+    transferred_out: int = 0
+    adjusted_down: int = 0
+
+    written_off: int = 0
+
+    horizon: list[list[int]] = field(default_factory=list)
+    """[expires_ms, points] of the next expiry times, earliest first. Spending and expiry use them
+    up from the front; summing the lots of one expiry time anew for every event would cost more
+    the more lots a member has."""
+    beyond: bool = False
+    """Whether lots that expire may exist later than the horizon."""
+
+    def sides(self) -> tuple[int, int]:
+        """Return what came in and what is accounted for. They are equal, or the books are wrong."""
+        came_in = self.earned + self.transferred_in + self.adjusted_up + self.restored
+        accounted_for = (
+            self.available
+            + self.pending
+            + self.held
+            - self.debt
+            + self.redeemed
+            + self.expired
+            + self.cleared
+            + self.reversed
+            + self.transferred_out
+            + self.adjusted_down
+        )
+        return came_in, accounted_for
+
+    def balances(self) -> bool:
+        """Tell whether the books are right: both sides equal, and nothing below zero."""
+        came_in, accounted_for = self.sides()
+        return (
+            came_in == accounted_for
+            and self.available >= 0
+            and self.pending >= 0
+            and self.held >= 0
+            and self.debt >= 0
+        )
+
+    def expects(self, expires_ms: int, points: int) -> None:
+        """Note that points which expire at a time have become available."""
+        if expires_ms == NEVER:
+            return
+        horizon = self.horizon
+        for index, bucket in enumerate(horizon):
+            if bucket[0] == expires_ms:
+                bucket[1] += points
+                return
+            if bucket[0] > expires_ms:
+                horizon.insert(index, [expires_ms, points])
+                if len(horizon) > HORIZON:
+                    horizon.pop()
+                    self.beyond = True
+                return
+        if self.beyond or len(horizon) == HORIZON:
+            self.beyond = True
+        else:
+            horizon.append([expires_ms, points])
+
+    def expects_less(self, expires_ms: int, points: int) -> None:
+        """Note that points which would have expired at a time are available no more."""
+        for index, bucket in enumerate(self.horizon):
+            if bucket[0] == expires_ms:
+                bucket[1] -= points
+                if not bucket[1]:
+                    del self.horizon[index]
+                return
+
+
+@dataclass(slots=True)
+class Run:
+    """Check-in days in a row: local days since 1970-01-01, both inclusive."""
+
+    first_day: int
+    last_day: int
+    paid: dict[str, int] = field(default_factory=dict)
+    """Streak bonuses paid for this run, by rule."""
+
+
+@dataclass(slots=True)
+class Account:
+    """One member's account."""
+
+    member_id: str
+    member: bytes
+    """The member id as it stands in keys."""
+    seq: int = 0
+    """Of the last ledger entry; the first has 1."""
+    status: str = "active"
+    last_activity_ms: int = 0
+    updated_ms: int = 0
+    parked: int = 0
+    """Refunds and cancellations that wait for their order."""
+    timer_ms: int = 0
+    """When the account's timer is set, 0 for none. It may ring early, never late."""
+    segments: list[str] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    """Runs of check-in days, earliest first, as far back as a late check-in can mend."""
+    wallets: dict[str, Totals] = field(default_factory=dict)
+
+    changed: bool = False
+    """Must be written at the end of the batch. Not stored."""
+    shown: bool = False
+    """Its standing has changed in this batch. Not stored."""
+
+
+@dataclass(slots=True)
+class Lot:
+    """Points earned by one cause, with one fate."""
+
+    wallet: str
+    lot_id: str
+    activates_ms: int
+    expires_ms: int
+    """`NEVER` for points that do not expire."""
+    earned_ms: int
+    points: int
+    order_id: str | None
+    rule_id: str | None
+    store_id: str | None
+
+
+@dataclass(slots=True)
+class Award:
+    """What one rule gave for an order, and what refunds have undone of it."""
+
+    ruleset_hash: str
+    rule_id: str
+    wallet: str
+    lot_id: str
+    activates_ms: int
+    expires_ms: int
+    points: int
+    """E: what the rule gave."""
+    settled: int = 0
+    """Of what refunds ask back, E - points(P - R): taken, become debt, or written off."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of an order; money in minor units."""
+
+    line_id: str
+    paid_minor: int
+    earns: bool
+    refunded_minor: int = 0
+
+
+@dataclass(slots=True)
+class Order:
+    """What must be known of an order as long as it can be refunded."""
+
+    until_ms: int
+    paid_minor: int
+    earned_ms: int
+    store_id: str | None
+    brand_id: str | None
+    channel: str | None
+    awards: list[Award]
+    lines: list[Line] = field(default_factory=list)
+    refunded_minor: int = 0
+    """All refunds, with and without lines."""
+    returned: bool = False
+    """Cancelled, or refunded although it cost no money: nothing of it is left."""
+    cancelled: bool = False
+
+    @property
+    def money_left_minor(self) -> int:
+        """What the order still is in money."""
+        return 0 if self.returned else self.paid_minor - self.refunded_minor
+
+    @property
+    def earning_left_minor(self) -> int:
+        """What of the money left earns.
+
+        A refund without lines is spread over all lines in proportion to what is left of them
+        after the refunds with lines, so the order in which refunds arrive makes no difference.
+        """
+        if self.returned:
+            return 0
+        if not self.lines:
+            return self.paid_minor - self.refunded_minor
+        left = earning = 0
+        for line in self.lines:
+            line_left = line.paid_minor - line.refunded_minor
+            left += line_left
+            if line.earns:
+                earning += line_left
+        spread_minor = self.refunded_minor - (self.paid_minor - left)
+        if not spread_minor:
+            return earning
+        return earning * (left - spread_minor) // left
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a redemption took out of one lot, and what came back since."""
+
+    lot_id: str
+    expires_ms: int
+    earned_ms: int
+    points: int
+    order_id: str | None
+    rule_id: str | None
+    store_id: str | None
+    restored: int = 0
+
+
+@dataclass(slots=True)
+class Payment:
+    """Points that one command spent on an order."""
+
+    until_ms: int
+    wallet: str
+    points: int
+    taken: list[Taken]

@@ -1,0 +1,62 @@
+"""A member's latest standing, as the CRM and the mall get it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pointstream.ledger.book import Book
+from pointstream.ledger.decision import Standing
+from pointstream.ledger.records import Account, Totals
+
+__all__ = ["standing_of"]
+
+_MAIN_WALLET: Final = "points"
+_EMPTY: Final = Totals()
+
+
+def standing_of(book: Book, account: Account) -> Standing:
+    """Return the standing of an account; flat, of the `points` wallet."""
+    totals = account.wallets.get(_MAIN_WALLET, _EMPTY)
+    next_expiry_at, next_expiry_points = None, 0
+    if totals.horizon:
+        expires_ms, next_expiry_points = totals.horizon[0]
+        next_expiry_at = book.text(expires_ms)
+    updated_at = book.text(account.updated_ms)
+    crm_sync: dict[str, Any] = {
+        "member_id": account.member_id,
+        "seq": account.seq,
+        "status": account.status,
+        "tier": None,
+        "tier_since": None,
+        "tier_until": None,
+        "available": totals.available,
+        "pending": totals.pending,
+        "held": totals.held,
+        "debt": totals.debt,
+        "lifetime_earned": totals.earned,
+        "lifetime_redeemed": totals.redeemed,
+        "lifetime_expired": totals.expired,
+        "next_expiry_at": next_expiry_at,
+        "next_expiry_points": next_expiry_points,
+        "last_activity_at": (
+            book.text(account.last_activity_ms) if account.last_activity_ms else None
+        ),
+        "segments": account.segments,
+        "updated_at": updated_at,
+    }
+    for wallet in book.programme.wallets:
+        if wallet != _MAIN_WALLET:
+            other = account.wallets.get(wallet)
+            crm_sync[f"{wallet}_available"] = other.available if other is not None else 0
+    mall_sync = {
+        "member_id": account.member_id,
+        "seq": account.seq,
+        "status": account.status,
+        "tier": None,
+        "available": totals.available,
+        "held": totals.held,
+        "next_expiry_at": next_expiry_at,
+        "next_expiry_points": next_expiry_points,
+        "updated_at": updated_at,
+    }
+    return Standing(account.member_id, crm_sync, mall_sync)

@@ -1,0 +1,169 @@
+"""Where things are kept: the keys of the state.
+
+The first byte of a key is its kind, then come ids separated by NUL (no id holds a control
+character). Times inside keys are eight bytes, big-endian, so that byte order is time order.
+
+    a member                                  account: totals, seq, streaks; of bounded size
+    m member                                  profile: what member events told
+    l member NUL wallet NUL expires earned id spendable lot, in the order of spending
+    q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
+    p member NUL order NUL offset             parked refund or cancellation, with the raw record
+    r hash                                    a rule set that orders were scored with
+    t due what                                timer: what is due when
+    z                                         partition: its time, and where the sweep stands
+
+Everything that is only remembered for a while has an upper-case kind, and a value that begins with
+the time until which it counts. That makes them one range for the sweep:
+
+    B member NUL what NUL ids                 business key: it earned once
+    E member NUL lot                          points that expired in an order's lot
+    M member NUL event_id                     event id, with the digest and a command's answer
+    O member NUL order_id                     order, with what it earned and what was refunded
+    P member NUL order_id NUL seq             points that paid for an order, lot by lot
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+__all__ = [
+    "MEMORY_START",
+    "MEMORY_STOP",
+    "NEVER",
+    "PARTITION_KEY",
+    "TIMER_START",
+    "KeyValues",
+    "account_key",
+    "business_key",
+    "event_key",
+    "expired_key",
+    "is_account_key",
+    "lot_key",
+    "lots_prefix",
+    "order_key",
+    "parked_key",
+    "parked_prefix",
+    "payment_key",
+    "payments_prefix",
+    "pending_key",
+    "pending_prefix",
+    "prefix_stop",
+    "profile_key",
+    "rule_set_key",
+    "time_bytes",
+    "timer_key",
+]
+
+NEVER: Final = (1 << 64) - 1
+"""The time of what never comes, in keys: later than every real time (milliseconds)."""
+
+PARTITION_KEY: Final = b"z"
+MEMORY_START: Final = b"A"
+MEMORY_STOP: Final = b"["
+TIMER_START: Final = b"t"
+
+
+class KeyValues(Protocol):
+    """The state of one partition, ordered by key. Reads see what was written before."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+    def put(self, key: bytes, value: bytes) -> None: ...
+    def delete(self, key: bytes) -> None: ...
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs with `start` <= key < `stop` in key order, as of the call."""
+        ...
+
+
+def is_account_key(key: bytes) -> bool:
+    """Tell whether a key of the state, or of its changelog, is an account's."""
+    return key[:1] == b"a"
+
+
+def time_bytes(at_ms: int) -> bytes:
+    """Return a time of at least 0 (or `NEVER`) as eight bytes that sort like the time."""
+    return at_ms.to_bytes(8, "big")
+
+
+def prefix_stop(prefix: bytes) -> bytes:
+    """Return the first key after all keys that begin with a prefix ending in NUL."""
+    return prefix[:-1] + b"\x01"
+
+
+def account_key(member: bytes) -> bytes:
+    return b"a" + member
+
+
+def profile_key(member: bytes) -> bytes:
+    return b"m" + member
+
+
+def rule_set_key(hash_: str) -> bytes:
+    return b"r" + hash_.encode()
+
+
+def lots_prefix(member: bytes, wallet: str) -> bytes:
+    return b"l%b\0%b\0" % (member, wallet.encode())
+
+
+def lot_key(member: bytes, wallet: str, expires_ms: int, earned_ms: int, lot_id: str) -> bytes:
+    return b"l%b\0%b\0%b%b%b" % (
+        member,
+        wallet.encode(),
+        expires_ms.to_bytes(8, "big"),
+        earned_ms.to_bytes(8, "big"),
+        lot_id.encode(),
+    )
+
+
+def pending_prefix(member: bytes, wallet: str) -> bytes:
+    return b"q%b\0%b\0" % (member, wallet.encode())
+
+
+def pending_key(
+    member: bytes, wallet: str, activates_ms: int, expires_ms: int, earned_ms: int, lot_id: str
+) -> bytes:
+    return b"q%b\0%b\0%b%b%b%b" % (
+        member,
+        wallet.encode(),
+        time_bytes(activates_ms),
+        time_bytes(expires_ms),
+        time_bytes(earned_ms),
+        lot_id.encode(),
+    )
+
+
+def parked_prefix(member: bytes, order_id: str) -> bytes:
+    return b"p%b\0%b\0" % (member, order_id.encode())
+
+
+def parked_key(member: bytes, order_id: str, offset: int) -> bytes:
+    return parked_prefix(member, order_id) + time_bytes(offset)
+
+
+def timer_key(due_ms: int, what: bytes) -> bytes:
+    return b"t" + time_bytes(due_ms) + what
+
+
+def event_key(member: bytes, event_id: str) -> bytes:
+    return b"M%b\0%b" % (member, event_id.encode())
+
+
+def order_key(member: bytes, order_id: str) -> bytes:
+    return b"O%b\0%b" % (member, order_id.encode())
+
+
+def payments_prefix(member: bytes, order_id: str) -> bytes:
+    return b"P%b\0%b\0" % (member, order_id.encode())
+
+
+def payment_key(member: bytes, order_id: str, seq: int) -> bytes:
+    return payments_prefix(member, order_id) + time_bytes(seq)
+
+
+def expired_key(member: bytes, lot_id: str) -> bytes:
+    return b"E%b\0%b" % (member, lot_id.encode())
+
+
+def business_key(member: bytes, what: str, *ids: str) -> bytes:
+    return b"\0".join((b"B" + member, what.encode(), *(id_.encode() for id_ in ids)))

@@ -1,0 +1,42 @@
+"""Rule sets compiled to plain callables, and the calendar of a programme.
+
+What lives here answers "what is this event worth, and how long do these points live?" from the
+event and the rule set alone. It may not know accounts, lots or state, and it may not read a clock:
+the moment at which a rule is asked is an argument.
+"""
+
+from __future__ import annotations
+
+from pointstream.rules.calendar import Calendar
+from pointstream.rules.compile import (
+    CompiledProgramme,
+    CompiledWallet,
+    compile_programme,
+    compile_rule_set,
+)
+from pointstream.rules.model import (
+    ActivityReward,
+    CheckInReward,
+    CompiledRuleSet,
+    OrderReward,
+    ReferralReward,
+    Reward,
+    RuleTable,
+    Scoped,
+)
+
+__all__ = [
+    "ActivityReward",
+    "Calendar",
+    "CheckInReward",
+    "CompiledProgramme",
+    "CompiledRuleSet",
+    "CompiledWallet",
+    "OrderReward",
+    "ReferralReward",
+    "Reward",
+    "RuleTable",
+    "Scoped",
+    "compile_programme",
+    "compile_rule_set",
+]

@@ -1,0 +1,271 @@
+"""From the rule sets of a programme to what the ledger asks, once, before the first event.
+
+Spans are resolved here: time is cut at every `effective_from` and `effective_to`, and each piece
+gets its own table. Scoring an event is then one bisection and a look at the rules that can match.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+from pointstream.contracts.programme import EndOf, Programme, RefundPolicy, Wallet
+from pointstream.contracts.rulesets import (
+    ActivityRule,
+    CheckInRule,
+    OrderBonusRule,
+    ReferralRule,
+    Rule,
+    RuleSet,
+    Scope,
+    SpendRule,
+)
+from pointstream.contracts.wire import dumps, epoch_ms
+from pointstream.rules.calendar import Calendar
+from pointstream.rules.model import (
+    ActivityReward,
+    CheckInReward,
+    CompiledRuleSet,
+    OrderReward,
+    ReferralReward,
+    Reward,
+    RuleTable,
+    Scoped,
+)
+
+__all__ = ["CompiledProgramme", "CompiledWallet", "compile_programme", "compile_rule_set"]
+
+_MS: Final = timedelta(milliseconds=1)
+
+
+class CompiledWallet:
+    """One wallet's name and how long its points wait and live."""
+
+    def __init__(self, wallet: Wallet, calendar: Calendar) -> None:
+        self.id: Final = wallet.id
+        self.spendable: Final = wallet.spendable
+        self._activation = wallet.activation
+        self._expiry = wallet.expiry
+        self._calendar = calendar
+        self._at_once = not wallet.activation.after and wallet.activation.end_of is EndOf.NONE
+        self._by_day = wallet.expiry.end_of is not EndOf.NONE
+        # One entry per local day on which points were earned: small, and a pure result.
+        self._expires_by_day: dict[int, int] = {}
+
+    def activates_at_ms(self, earned_at_ms: int) -> int:
+        """Return when points earned at an instant become spendable."""
+        if self._at_once:
+            return earned_at_ms
+        return self._calendar.activates_at_ms(self._activation, earned_at_ms)
+
+    def expires_at_ms(self, earned_at_ms: int) -> int | None:
+        """Return the first instant at which points earned then are gone, or None for never."""
+        if not self._by_day:
+            return self._calendar.expires_at_ms(self._expiry, earned_at_ms)
+        day = self._calendar.local_day(earned_at_ms)
+        at_ms = self._expires_by_day.get(day)
+        if at_ms is None:
+            at_ms = self._calendar.expires_at_end_ms(self._expiry, day)
+            self._expires_by_day[day] = at_ms
+        return at_ms
+
+
+class CompiledProgramme:
+    """A programme ready to be asked. Holds no state but caches of pure results."""
+
+    def __init__(self, programme: Programme) -> None:
+        self.source: Final = programme
+        self.calendar: Final = Calendar(programme.time_zone)
+        self.currency: Final = programme.currency
+        self.wallets: Final[Mapping[str, CompiledWallet]] = {
+            wallet.id: CompiledWallet(wallet, self.calendar) for wallet in programme.wallets
+        }
+        self.refund_policy: Final[RefundPolicy] = programme.refund_policy
+        self.dedup_window_ms: Final = programme.dedup_window // _MS
+        self.park_window_ms: Final = programme.park_window // _MS
+        self.late_window_ms: Final = programme.late_window // _MS
+        self.future_tolerance_ms: Final = programme.future_tolerance // _MS
+        self.refund_window_ms: Final = programme.refund_window // _MS
+        self.restored_ms: Final = timedelta(days=programme.restored_days) // _MS
+        compiled = [(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets]
+        self.rule_sets: Final[Mapping[str, CompiledRuleSet]] = {
+            rule_set.hash: rule_set for _, rule_set in compiled
+        }
+        self._cuts_ms, self._tables = _tables(programme.rule_sets)
+
+    def rules_at(self, at_ms: int) -> RuleTable:
+        """Return the rewards in force at an instant."""
+        return self._tables[bisect_right(self._cuts_ms, at_ms)]
+
+
+def compile_programme(programme: Programme) -> CompiledProgramme:
+    """Compile a programme, with every version of its rule sets."""
+    return CompiledProgramme(programme)
+
+
+def compile_rule_set(rule_set: RuleSet) -> CompiledRuleSet:
+    """Compile one version of one rule set."""
+    source = dumps(rule_set.model_dump(mode="json", exclude_defaults=True))
+    hash_ = _hash(source)
+    orders: dict[str, OrderReward] = {}
+    for rule in rule_set.rules:
+        reward = _reward(rule, rule_set.version, hash_)
+        if isinstance(reward, OrderReward):
+            orders[reward.rule_id] = reward
+    return CompiledRuleSet(
+        id=rule_set.id, version=rule_set.version, hash=hash_, source=source, orders=orders
+    )
+
+
+def _hash(source: bytes) -> str:
+    return blake2b(source, digest_size=8).hexdigest()
+
+
+def _tables(rule_sets: Sequence[RuleSet]) -> tuple[list[int], list[RuleTable]]:
+    """Cut time where anything begins or ends; return the cuts and one table more than cuts."""
+    moments: set[int] = set()
+    for rule_set in rule_sets:
+        for span in (rule_set, *rule_set.rules):
+            moments.update(
+                epoch_ms(moment)
+                for moment in (span.effective_from, span.effective_to)
+                if moment is not None
+            )
+    cuts_ms = sorted(moments)
+    tables = [_table(rule_sets, None)]
+    tables.extend(_table(rule_sets, cut_ms) for cut_ms in cuts_ms)
+    return cuts_ms, tables
+
+
+def _table(rule_sets: Sequence[RuleSet], at_ms: int | None) -> RuleTable:
+    """Return the table in force from `at_ms` on; None stands for before everything."""
+    highest: dict[str, RuleSet] = {}
+    for rule_set in rule_sets:
+        known = highest.get(rule_set.id)
+        if _holds(rule_set.effective_from, rule_set.effective_to, at_ms) and (
+            known is None or known.version < rule_set.version
+        ):
+            highest[rule_set.id] = rule_set
+    orders: list[OrderReward] = []
+    check_ins: list[CheckInReward] = []
+    referrals: dict[str, tuple[ReferralReward, ...]] = {}
+    activities: dict[str, tuple[ActivityReward, ...]] = {}
+    for rule_set in highest.values():
+        hash_ = compile_rule_set(rule_set).hash
+        for rule in rule_set.rules:
+            if not _holds(rule.effective_from, rule.effective_to, at_ms):
+                continue
+            reward = _reward(rule, rule_set.version, hash_)
+            if isinstance(reward, OrderReward):
+                orders.append(reward)
+            elif isinstance(reward, CheckInReward):
+                check_ins.append(reward)
+            elif isinstance(reward, ReferralReward):
+                assert isinstance(rule, ReferralRule)
+                referrals[rule.when] = (*referrals.get(rule.when, ()), reward)
+            elif isinstance(reward, ActivityReward):
+                assert isinstance(rule, ActivityRule)
+                activities[rule.activity] = (*activities.get(rule.activity, ()), reward)
+    return RuleTable(
+        orders=tuple(orders),
+        check_ins=tuple(check_ins),
+        referrals=referrals,
+        activities=activities,
+    )
+
+
+def _holds(start: datetime | None, end: datetime | None, at_ms: int | None) -> bool:
+    if at_ms is None:
+        return start is None
+    return (start is None or epoch_ms(start) <= at_ms) and (end is None or at_ms < epoch_ms(end))
+
+
+def _reward(rule: Rule, version: int, hash_: str) -> Reward:
+    matches = _scope(rule.scope)
+    if isinstance(rule, SpendRule | OrderBonusRule):
+        return OrderReward(
+            rule_id=rule.id,
+            rule_version=version,
+            ruleset_hash=hash_,
+            wallet=rule.wallet,
+            matches=matches,
+            points=_per_amount(rule) if isinstance(rule, SpendRule) else _bonus(rule),
+            keep_on_refund=rule.keep_on_refund,
+        )
+    if isinstance(rule, CheckInRule):
+        streak = rule.streak
+        return CheckInReward(
+            rule_id=rule.id,
+            rule_version=version,
+            ruleset_hash=hash_,
+            wallet=rule.wallet,
+            matches=matches,
+            points=rule.points,
+            every_time=rule.every_time,
+            streak_days=streak.days if streak else 0,
+            streak_points=streak.points if streak else 0,
+            streak_repeats=streak.repeat if streak else False,
+        )
+    if isinstance(rule, ReferralRule):
+        return ReferralReward(
+            rule_id=rule.id,
+            rule_version=version,
+            ruleset_hash=hash_,
+            wallet=rule.wallet,
+            matches=matches,
+            points=rule.points,
+            min_minor=rule.min_minor,
+        )
+    return ActivityReward(
+        rule_id=rule.id,
+        rule_version=version,
+        ruleset_hash=hash_,
+        wallet=rule.wallet,
+        matches=matches,
+        unit_points=rule.points,
+        per_minor=rule.per_minor,
+    )
+
+
+def _per_amount(rule: SpendRule) -> Callable[[int], int]:
+    points, per_minor, min_minor = rule.points, rule.per_minor, rule.min_minor
+
+    def per_amount(earning_minor: int) -> int:
+        return points * (earning_minor // per_minor) if earning_minor >= min_minor else 0
+
+    return per_amount
+
+
+def _bonus(rule: OrderBonusRule) -> Callable[[int], int]:
+    points, min_minor = rule.points, rule.min_minor
+
+    def bonus(earning_minor: int) -> int:
+        # An order with nothing left of it is no order any more, even where the rule asks for none.
+        return points if earning_minor >= min_minor and earning_minor > 0 else 0
+
+    return bonus
+
+
+def _scope(scope: Scope) -> Callable[[Scoped], bool] | None:
+    """Return one callable for all conditions of a scope, or None for a scope without any."""
+    conditions: list[Callable[[Scoped], bool]] = []
+    if scope.stores is not None:
+        stores = frozenset(scope.stores)
+        conditions.append(lambda event: event.store_id in stores)
+    if scope.brands is not None:
+        brands = frozenset(scope.brands)
+        conditions.append(lambda event: event.brand_id in brands)
+    if scope.channels is not None:
+        channels = frozenset(scope.channels)
+        conditions.append(lambda event: event.channel in channels)
+    if scope.campaign_codes is not None:
+        codes = frozenset(scope.campaign_codes)
+        conditions.append(lambda event: not codes.isdisjoint(event.campaign_codes))
+    if not conditions:
+        return None
+    if len(conditions) == 1:
+        return conditions[0]
+    return lambda event: all(condition(event) for condition in conditions)

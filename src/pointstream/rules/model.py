@@ -1,0 +1,120 @@
+"""What a rule set is compiled to: rewards, indexed by the kind of event that earns them.
+
+Every reward carries the names that its ledger entries show (rule, version, hash of the rule set)
+and what it is worth as a plain callable. Points are whole, money is in minor units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = [
+    "ActivityReward",
+    "CheckInReward",
+    "CompiledRuleSet",
+    "OrderReward",
+    "ReferralReward",
+    "Reward",
+    "RuleTable",
+    "Scoped",
+]
+
+
+class Scoped(Protocol):
+    """What a rule's scope looks at: every input event has it."""
+
+    @property
+    def store_id(self) -> str | None: ...
+    @property
+    def brand_id(self) -> str | None: ...
+    @property
+    def channel(self) -> str | None: ...
+    @property
+    def campaign_codes(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reward:
+    """What every compiled rule has. `matches` is None for a rule that holds everywhere."""
+
+    rule_id: str
+    rule_version: int
+    ruleset_hash: str
+    wallet: str
+    matches: Callable[[Scoped], bool] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReward(Reward):
+    """A rule about orders.
+
+    `points` gives the points for an order's earning money (minor units, >= 0). It never gives more
+    for less money: refunds rely on it.
+    """
+
+    points: Callable[[int], int]
+    keep_on_refund: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckInReward(Reward):
+    """A rule about check-ins. `streak_days` is 0 where there is no streak bonus."""
+
+    points: int
+    every_time: bool
+    streak_days: int
+    streak_points: int
+    streak_repeats: bool
+
+    def bonuses_due(self, days_in_a_row: int) -> int:
+        """Return how many streak bonuses a run of so many days is worth in all."""
+        if not self.streak_days:
+            return 0
+        full = days_in_a_row // self.streak_days
+        return full if self.streak_repeats else min(full, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferralReward(Reward):
+    """A rule about referrals; `min_minor` counts for first orders only."""
+
+    points: int
+    min_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityReward(Reward):
+    """A rule about one activity; with `per_minor` it pays by value, else by quantity."""
+
+    unit_points: int
+    per_minor: int | None
+
+    def points(self, quantity: int, value_minor: int | None) -> int:
+        """Return the points for one activity."""
+        if self.per_minor is None:
+            return self.unit_points * quantity
+        return self.unit_points * ((value_minor or 0) // self.per_minor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledRuleSet:
+    """One version of one rule set. `source` is its canonical JSON, `hash` names that content."""
+
+    id: str
+    version: int
+    hash: str
+    source: bytes
+    orders: Mapping[str, OrderReward]
+    """By rule id, whatever span the rule has: refunds ask for the rules of the order's time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTable:
+    """The rewards in force during one span of time, indexed by what earns them."""
+
+    orders: tuple[OrderReward, ...] = ()
+    check_ins: tuple[CheckInReward, ...] = ()
+    referrals: Mapping[str, tuple[ReferralReward, ...]]
+    activities: Mapping[str, tuple[ActivityReward, ...]]

@@ -1,0 +1,226 @@
+"""A ledger over a dictionary, and short ways to say what happens to it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from pointstream.contracts.decoding import Decoded, decode
+from pointstream.contracts.outputs import BalanceChange, CommandResult, CrmSync, MallSync
+from pointstream.contracts.programme import Programme
+from pointstream.contracts.topics import topic_of_type
+from pointstream.contracts.wire import dumps, epoch_ms, rfc3339
+from pointstream.ledger import Decision, Ledger, Outcome, Source, Standing, decode_account
+from pointstream.ledger.codec import decode_list, split_lot_key
+from pointstream.ledger.state import account_key, lots_prefix, prefix_stop
+from pointstream.rules import CompiledProgramme, compile_programme
+
+DAY_MS = 86_400_000
+START_MS = epoch_ms(datetime.fromisoformat("2026-03-02T00:00:00+08:00"))
+
+
+class DictState:
+    """A key/value state in memory, ordered by key."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self._keys: list[bytes] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.values.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        if key not in self.values:
+            insort(self._keys, key)
+        self.values[key] = value
+
+    def delete(self, key: bytes) -> None:
+        if self.values.pop(key, None) is not None:
+            del self._keys[bisect_left(self._keys, key)]
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        keys = self._keys[bisect_left(self._keys, start) : bisect_left(self._keys, stop)]
+        return iter([(key, self.values[key]) for key in keys])
+
+
+def rule(kind: str, **fields: Any) -> dict[str, Any]:
+    """A rule as it stands in a programme; its id is its kind unless said."""
+    return {"kind": kind, "id": kind, **fields}
+
+
+SPEND = rule("spend", points=1, per_minor=100)
+
+
+def programme(*rules: dict[str, Any], **settings: Any) -> CompiledProgramme:
+    """A programme with one rule set; one point per 1.00 unless rules are given."""
+    settings.setdefault(
+        "rule_sets", [{"id": "head-office", "version": 1, "rules": list(rules or (SPEND,))}]
+    )
+    return compile_programme(Programme.model_validate({"id": "test", **settings}))
+
+
+class Bench:
+    """One ledger, driven record by record, in batches of `batch` records.
+
+    Everything that comes out is held against the models of the contract.
+    """
+
+    def __init__(
+        self,
+        compiled: CompiledProgramme | None = None,
+        *,
+        state: DictState | None = None,
+        batch: int = 1,
+        dedupe: bool = True,
+        now_ms: int = START_MS,
+    ) -> None:
+        self.programme = compiled or programme()
+        self.state = state or DictState()
+        self.batch = batch
+        self.dedupe = dedupe
+        self.now_ms = now_ms
+        self.offset = 0
+        self.entries: list[dict[str, Any]] = []
+        self.decisions: list[Decision] = []
+        self.standings: list[Standing] = []
+        self._made = 0
+        self._open = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Go on with a new ledger over the same state, as after a crash or a move."""
+        self.ledger = Ledger(self.programme, dedupe=self.dedupe)
+
+    def give(self, type_: str, member: str = "m1", **fields: Any) -> Decision:
+        """Give one event, dated now unless `occurred_ms` says otherwise."""
+        self._made += 1
+        body = {
+            "event_id": fields.pop("event_id", f"e{self._made}"),
+            "type": type_,
+            "member_id": member,
+            "occurred_at": rfc3339(fields.pop("occurred_ms", self.now_ms)),
+            **fields,
+        }
+        return self.give_body(body)
+
+    def give_body(self, body: dict[str, Any]) -> Decision:
+        """Give one event as it stands on the wire."""
+        topic = topic_of_type(body["type"])
+        key, value = body["member_id"].encode(), dumps(body)
+        decoded = decode(topic, key, value, ())
+        assert isinstance(decoded, Decoded), decoded
+        source = Source(topic, 0, self.offset, self.now_ms, key, value)
+        self.offset += 1
+        self._begin()
+        self._note(*self.ledger.advance(self.now_ms))
+        decision = self.ledger.decide(decoded.event, decoded.digest, source)
+        self._note(decision)
+        self._end()
+        return decision
+
+    def tick(self, now_ms: int) -> list[Decision]:
+        """Let partition time go on."""
+        self.now_ms = now_ms
+        self._begin()
+        decisions = self.ledger.advance(now_ms)
+        self._note(*decisions)
+        self._end()
+        return decisions
+
+    def later(self, days: float = 0, *, ms: int = 0) -> list[Decision]:
+        """Let so much time go by."""
+        return self.tick(self.now_ms + round(days * DAY_MS) + ms)
+
+    def flush(self) -> None:
+        """End the batch."""
+        if self._open:
+            self._open = 0
+            for standing in self.ledger.close():
+                CrmSync.model_validate(standing.crm_sync)
+                MallSync.model_validate(standing.mall_sync)
+                self.standings.append(standing)
+
+    def _begin(self) -> None:
+        if not self._open:
+            self.ledger.open(self.state)
+        self._open += 1
+
+    def _end(self) -> None:
+        if self._open >= self.batch:
+            self.flush()
+
+    def _note(self, *decisions: Decision) -> None:
+        for decision in decisions:
+            for entry in decision.entries:
+                BalanceChange.model_validate(entry)
+            if decision.result is not None:
+                CommandResult.model_validate(decision.result)
+            self.decisions.append(decision)
+            self.entries.extend(decision.entries)
+
+    # --- what happens -----------------------------------------------------------------------
+
+    def order(self, order_id: str, paid: int, member: str = "m1", **fields: Any) -> Decision:
+        """An order of so many whole CNY."""
+        fields.setdefault("currency", "CNY")
+        return self.give("order.paid", member, order_id=order_id, paid_minor=paid * 100, **fields)
+
+    def refund(
+        self, order_id: str, refund_id: str, refunded: int, member: str = "m1", **fields: Any
+    ) -> Decision:
+        """A refund of so many whole CNY."""
+        return self.give(
+            "order.refunded",
+            member,
+            order_id=order_id,
+            refund_id=refund_id,
+            refunded_minor=refunded * 100,
+            **fields,
+        )
+
+    def cancel(self, order_id: str, member: str = "m1", **fields: Any) -> Decision:
+        return self.give("order.cancelled", member, order_id=order_id, **fields)
+
+    def redeem(self, points: int, member: str = "m1", **fields: Any) -> Decision:
+        fields.setdefault("actor", {"id": member, "role": "member"})
+        return self.give("points.redeem", member, points=points, **fields)
+
+    def check_in(self, member: str = "m1", **fields: Any) -> Decision:
+        return self.give("checkin.recorded", member, **fields)
+
+    # --- what is there ----------------------------------------------------------------------
+
+    def wallet(self, member: str = "m1", wallet: str = "points") -> Any:
+        """The totals of a wallet, read back from the state."""
+        self.flush()
+        key = account_key(member.encode())
+        value = self.state.get(key)
+        assert value is not None, f"there is no account of {member}"
+        return decode_account(key, value).wallets[wallet]
+
+    def available(self, member: str = "m1") -> int:
+        return int(self.wallet(member).available)
+
+    def lots(self, member: str = "m1", wallet: str = "points") -> dict[str, int]:
+        """Points per spendable lot, in the order of spending."""
+        self.flush()
+        prefix = lots_prefix(member.encode(), wallet)
+        return {
+            split_lot_key(key, len(prefix))[2]: decode_list(value)[0]
+            for key, value in self.state.scan(prefix, prefix_stop(prefix))
+        }
+
+    def moved(self, kind: str) -> list[int]:
+        """The amounts of all entries of one type, such as `reversed`."""
+        return [e["amount"] for e in self.entries if e["type"] == f"points.{kind}"]
+
+    def books(self) -> dict[bytes, bytes]:
+        """The state without the partition's clock, which moves with every record."""
+        self.flush()
+        return {key: value for key, value in self.state.values.items() if key != b"z"}
+
+
+def outcomes(*decisions: Decision) -> list[Outcome]:
+    return [decision.outcome for decision in decisions]
