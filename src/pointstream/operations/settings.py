@@ -1,0 +1,90 @@
+"""Every setting of a process, read from the environment: one class, one prefix.
+
+``POINTSTREAM_PARTITIONS=24`` sets ``partitions``, and so on; the bootstrap servers are named by
+``KAFKA_BOOTSTRAP_SERVERS``, as other Kafka programs have it. A value that does not fit ends the
+start with the name of the variable and what it may be.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+_PREFIX = "POINTSTREAM_"
+
+
+class Settings(BaseSettings):
+    """What one process of the programme is told; immutable.
+
+    Keyword arguments win over the environment, the environment over the defaults.
+
+    Raises:
+        pydantic.ValidationError: at construction, for a value that does not fit.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, frozen=True, populate_by_name=True, extra="forbid"
+    )
+
+    bootstrap_servers: Annotated[
+        str,
+        Field(
+            validation_alias=AliasChoices(
+                "bootstrap_servers",
+                "KAFKA_BOOTSTRAP_SERVERS",
+                f"{_PREFIX}BOOTSTRAP_SERVERS",
+            ),
+            pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$",
+            description="host:port of one or more brokers, comma-separated",
+        ),
+    ] = "localhost:9092"
+    app_id: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{1,100}$",
+            description="consumer group, and the stem of the transactional ids: one per programme",
+        ),
+    ] = "pointstream"
+    topic_prefix: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9._-]{0,100}$", description="what every topic name starts with"),
+    ] = "points."
+    partitions: Annotated[
+        int,
+        Field(ge=1, le=10_000, description="partitions of every topic that is keyed by member"),
+    ] = 12
+    replication_factor: Annotated[
+        int, Field(ge=1, le=9, description="copies of each topic that is created")
+    ] = 1
+    data_dir: Annotated[
+        Path, Field(description="where this process keeps its state; its own, never shared")
+    ] = Path(".run/worker")
+    programme_file: Annotated[
+        Path | None, Field(description="YAML of the programme; none takes the one that comes along")
+    ] = None
+    web_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    web_port: Annotated[int, Field(ge=0, le=65_535, description="0 serves no web page")] = 6066
+    max_batch_records: Annotated[
+        int, Field(ge=1, le=100_000, description="most records in one transaction")
+    ] = 1_000
+    transaction_timeout_ms: Annotated[int, Field(ge=1_000, le=900_000)] = 60_000
+    session_timeout_ms: Annotated[
+        int,
+        Field(ge=1_000, le=1_800_000, description="silence after which a worker counts as dead"),
+    ] = 10_000
+    tick_interval_ms: Annotated[
+        int, Field(ge=10, le=60_000, description="how often a partition's time moves while idle")
+    ] = 1_000
+    standby_replicas: Annotated[
+        int, Field(ge=0, le=8, description="workers that keep a second copy of a state")
+    ] = 0
+
+    @property
+    def heartbeat_interval_ms(self) -> int:
+        """A third of the session, so that no single lost heartbeat ends it."""
+        return self.session_timeout_ms // 3

@@ -1,0 +1,43 @@
+"""Fixtures that more than one part of the suite needs: the broker, started once a session."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pointstream.operations.broker import Broker, broker_for_run
+
+_COUNTER = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A running single-node Kafka, shared by the session; use names of your own on it."""
+    with broker_for_run(say=lambda text: print(text, file=sys.stderr)) as running:
+        yield running
+
+
+@pytest.fixture
+def bootstrap_servers(broker: Broker) -> str:
+    """``host:port`` of the session's broker."""
+    return broker.bootstrap_servers
+
+
+@pytest.fixture
+def unique_name() -> Callable[[str], str]:
+    """Names that no other test of this or another run on the same broker has."""
+
+    def name(stem: str) -> str:
+        return f"{stem}-{os.getpid()}-{next(_COUNTER)}"
+
+    return name
+
+
+@pytest.fixture
+def topic_prefix(unique_name: Callable[[str], str]) -> str:
+    """A topic prefix of the test's own, so that tests share a broker but no record."""
+    return unique_name("test") + "."
