@@ -1,0 +1,63 @@
+# Every target sets up what it needs; the first run takes minutes, the next ones do not.
+
+PYTHON ?= python3
+EVENTS ?= 100000
+KEEP ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format schemas bench chaos lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY) ## Broker, workers, EVENTS=100000 generated events, and the proof; KEEP=1 leaves it running
+	$(BIN)/pointstream demo --events $(EVENTS) $(if $(KEEP),--keep)
+
+test: lint ## Lint, check the generated schemas, and run all tests (they start a Kafka)
+	$(BIN)/python -m pointstream.contracts.generate schemas --check
+	$(BIN)/pytest
+
+lint: $(READY) ## Style, formatting, types and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Put the sources into the format that lint asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schemas: $(READY) ## Write schemas/ anew from the models
+	$(BIN)/python -m pointstream.contracts.generate schemas
+
+bench: $(READY) ## Throughput against the same core under stock Faust, as ratios
+	$(BIN)/python -m tests.bench
+
+chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
+	$(BIN)/pytest -m chaos
+
+lock: ## Pin the newest dependencies that pyproject.toml allows (needs uv)
+	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
+	uv pip compile $(LOCK) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
+
+clean: ## Remove everything that make has made, the virtual environment and Kafka's jars included
+	rm -rf $(VENV) .cache .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	$(PIP) check
+	@touch $@
