@@ -24,6 +24,11 @@ _QUIETER = {
 }
 
 
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Leave out that each of Faust's services starts and stops."""
+    return record.levelno >= logging.WARNING or not str(record.msg).startswith("[^")
+
+
 def configure_logs(*, level: str = "INFO", as_json: bool | None = None) -> None:
     """Set up logging for the process.
 
@@ -53,6 +58,7 @@ def configure_logs(*, level: str = "INFO", as_json: bool | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_worth_telling)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -1,0 +1,18 @@
+"""The command line: one module per group of commands, each a thin shell over `operations` and
+`agents`.
+
+What lives here parses arguments, shows progress and answers, and turns expected faults into a
+sentence and an exit code (0 done, 1 failed, 2 wrong usage). No decision about points and no
+protocol belongs here.
+"""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    from pointstream.cli.app import app
+
+    app()

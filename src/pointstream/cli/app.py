@@ -1,0 +1,53 @@
+"""All commands, put together."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pointstream.cli import account, demo, service, stream, watch
+from pointstream.cli.output import console
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="pointstream",
+    help="A membership points ledger that runs as an exactly-once stream worker on Kafka.",
+    epilog="`pointstream demo` shows all of it at work, on a broker of its own.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        console.print(f"pointstream {version('pointstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    # What the client library has to say of a fault reaches people as our own sentence; the worker
+    # sets up logging for itself.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+app.command(epilog=demo.DEMO_EXAMPLES)(demo.demo)
+app.command(epilog=service.WORKER_EXAMPLES)(service.worker)
+app.add_typer(service.topics_app)
+app.command(epilog=stream.GENERATE_EXAMPLES)(stream.generate)
+app.command(epilog=stream.PUBLISH_EXAMPLES)(stream.publish)
+app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
+app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
+app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)
+app.command(epilog=service.TOPOLOGY_EXAMPLES)(service.topology)

@@ -1,0 +1,139 @@
+"""What every command shares: consoles, options, JSON answers, and faults told in a sentence."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+import typer
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from pydantic import ValidationError
+from rich.console import Console
+
+from pointstream.engine.topics import TopicsError
+from pointstream.operations.broker import BrokerError
+from pointstream.operations.publish import MissingTopicError
+from pointstream.operations.rows import MappingError
+from pointstream.operations.settings import Settings
+from pointstream.operations.standing import NoTopicsError
+
+__all__ = [
+    "FAILED",
+    "USAGE",
+    "BootstrapOption",
+    "JsonOption",
+    "answer_json",
+    "console",
+    "examples",
+    "fail",
+    "guarded",
+    "notes",
+    "read_settings",
+    "zone_named",
+]
+
+FAILED = 1
+USAGE = 2
+
+_NO_BROKER = (
+    "Start one, or name a running one with --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS; "
+    "`pointstream demo` brings its own."
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Answers go to standard output, everything else to standard error, so that answers can be piped.
+console = Console(highlight=False)
+notes = Console(stderr=True, highlight=False)
+
+BootstrapOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap-servers",
+        "-b",
+        metavar="HOST:PORT,…",
+        help="Kafka brokers; else KAFKA_BOOTSTRAP_SERVERS, else localhost:9092.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+def examples(*lines: str) -> str:
+    """An epilog, in Markdown, that shows commands as they are typed."""
+    return "\n\n".join(["**Examples**", *(f"- `{line}`" for line in lines)])
+
+
+def answer_json(value: Any) -> None:
+    """Write one JSON value and a line end to standard output, at once."""
+    sys.stdout.write(orjson.dumps(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Say what is wrong on standard error and end with the code."""
+    notes.print(f"[bold red]Error:[/bold red] {_plain(message)}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _plain(text: str) -> str:
+    # Square brackets in a message are part of it, not markup.
+    return text.replace("[", "\\[")
+
+
+def read_settings(bootstrap_servers: str | None = None, **values: Any) -> Settings:
+    """The settings from the environment with what the command line says on top."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if bootstrap_servers is not None:
+        given["bootstrap_servers"] = bootstrap_servers
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        fail("\n".join(["these settings don't fit:", *lines]), USAGE)
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of an IANA name; ends with a usage error for another."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        fail(f"{name!r} is not a time zone; write it like Asia/Shanghai or UTC", USAGE)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn the faults that a user can do something about into a sentence and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except BrokenPipeError:
+            # Whoever read our answer has seen enough. What is still buffered goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except MappingError as error:
+            fail(str(error), USAGE)
+        except (BrokerError, MissingTopicError, NoTopicsError) as error:
+            fail(str(error))
+        except TopicsError as error:
+            if isinstance(error.__cause__, KafkaConnectionError):
+                fail(f"{error}. {_NO_BROKER}")
+            fail(str(error))
+        except (KafkaConnectionError, KafkaTimeoutError, ConnectionError) as error:
+            fail(f"no Kafka broker answers: {error}. {_NO_BROKER}")
+        except KafkaError as error:
+            fail(f"The Kafka broker refused: {error!r}")
+        except KeyboardInterrupt:
+            notes.print("interrupted")
+            raise typer.Exit(130) from None
+
+    return run

@@ -1,0 +1,173 @@
+"""The command line without a broker: help, usage errors, faults told in a sentence, exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pointstream.cli.app import app
+
+# Nobody listens there: the port is reserved and needs privileges.
+_NOBODY = "127.0.0.1:1"
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200", "TERM": "dumb"})
+
+
+def _said(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo"],
+        ["worker"],
+        ["topics", "create"],
+        ["topics", "check"],
+        ["generate"],
+        ["publish"],
+        ["watch"],
+        ["balance"],
+        ["explain"],
+        ["topology"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_has_help_with_examples(command: list[str]) -> None:
+    """What it does, its options, and how it is typed."""
+    result = _run(*command, "--help")
+
+    assert result.exit_code == 0
+    assert "Examples" in result.output
+    assert f"pointstream {' '.join(command)}" in _said(result)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["watch", "--once"],
+        ["balance", "M-1"],
+        ["explain", "M-1"],
+        ["topics", "create"],
+        ["topics", "check"],
+        ["generate", "-n", "1", "--publish"],
+    ],
+    ids=" ".join,
+)
+def test_an_unreachable_broker_is_told_in_a_sentence(command: list[str]) -> None:
+    """What is wrong and what to do about it; exit code 1, no traceback."""
+    result = _run(*command, "-b", _NOBODY)
+
+    assert result.exit_code == 1
+    assert "no" in _said(result).lower()
+    assert "broker answers" in _said(result)
+    assert "KAFKA_BOOTSTRAP_SERVERS" in _said(result)
+    assert "Traceback" not in result.output
+    assert "Unclosed" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["publish", "nowhere.jsonl"], "can't read nowhere.jsonl"),
+        (["publish", "orders.csv"], "needs --type"),
+        (["publish", "-", "--map", "a=b"], "needs --type"),
+        (["publish", "-", "--topic", "orders"], "--no-validate"),
+        (["publish", "-", "--no-validate", "--topic", "nowhere"], "not an input topic"),
+        (["publish", "-", "--type", "order.dreamt-of"], "not an input type"),
+        (["publish", "-", "--type", "order.paid", "--map", "x=y"], "no field 'x'"),
+        (["publish", "-", "--type", "order.paid", "--delimiter", ""], "single character"),
+        (["balance", "M-1", "-b", "nonsense"], "bootstrap_servers"),
+        (["balance", "M-1", "--time-zone", "Mars/Olympus"], "not a time zone"),
+        (["generate", "--start", "yesterday"], "RFC 3339"),
+        (["generate", "--start", "2026-03-01T00:00:00"], "with an offset"),
+        (
+            ["generate", "--start", "2026-03-02T00:00:00Z", "--end", "2026-03-01T00:00:00Z"],
+            "before the end",
+        ),
+        (["generate", "--publish", "--out", "x"], "exclude each other"),
+        (["generate", "--json"], "--publish or --out"),
+        (["generate", "--out", "/nowhere/at/all"], "can't write"),
+        (["generate", "--events", "-1"], "--events"),
+        (["demo", "--workers", "0"], "--workers"),
+        (["dance"], "dance"),
+    ],
+)
+def test_wrong_usage_ends_with_2(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says which word of the command is wrong."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "orders.csv").write_text("a,b\n")
+
+    result = _run(*arguments)
+
+    assert result.exit_code == 2, result.output
+    assert says in _said(result)
+    assert "Traceback" not in result.output
+
+
+def test_generated_lines_are_the_same_for_the_same_options(tmp_path: Path) -> None:
+    """To standard output and to a file, in two processes with different hash seeds."""
+    options = ["generate", "-n", "3000", "--seed", "5", "--end", "2026-03-01T00:00:00Z"]
+    digests = []
+    for hash_seed in ("1", "2"):
+        written = subprocess.run(
+            [sys.executable, "-m", "pointstream", *options],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+        )
+        digests.append(hashlib.sha256(written.stdout).hexdigest())
+    out = tmp_path / "events.jsonl"
+    result = _run(*options, "--out", str(out), "--json")
+    digests.append(hashlib.sha256(out.read_bytes()).hexdigest())
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["published"] == 3000
+    assert len(set(digests)) == 1
+
+
+def test_by_default_nothing_generated_lies_in_the_future(tmp_path: Path) -> None:
+    """The period ends before now."""
+    out = tmp_path / "events.jsonl"
+    assert _run("generate", "-n", "500", "--out", str(out)).exit_code == 0
+
+    times = [json.loads(line)["occurred_at"] for line in out.read_text().splitlines()]
+
+    assert len(times) == 500
+    assert datetime.fromisoformat(max(times)) < datetime.now(UTC)
+
+
+def test_a_closed_pipe_is_no_fault() -> None:
+    """`pointstream generate … | head` ends quietly."""
+    piped = subprocess.run(
+        f"{sys.executable} -m pointstream generate -n 50000 | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert piped.returncode == 0
+    assert json.loads(piped.stdout)["type"] == "member.registered"
+    assert piped.stderr == ""
+
+
+def test_the_topology_is_drawn_without_a_broker() -> None:
+    """As text and as Mermaid, under the configured prefix."""
+    text, mermaid = _run("topology"), _run("topology", "--mermaid")
+
+    assert "points.orders" in text.output
+    assert "points.balance-changes" in text.output
+    assert mermaid.output.startswith("flowchart")

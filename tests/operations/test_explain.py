@@ -1,0 +1,163 @@
+"""Ledger entries in words."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from pointstream.contracts.vocabulary import MovementType
+from pointstream.operations.explain import entry_in_words, money
+
+_SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+_EARNED: dict[str, Any] = {
+    "type": "points.earned",
+    "wallet": "points",
+    "occurred_at": "2026-03-01T06:02:00.000Z",
+    "amount": 120,
+    "delta": 120,
+    "lots": [{"lot_id": "l", "delta": 120, "expires_at": "2027-03-31T16:00:00.000Z"}],
+    "cause_type": "order.paid",
+    "order_id": "O-17",
+    "store_id": "S-3",
+    "rule_id": "base",
+}
+_PAID = {"order_id": "O-17", "paid_minor": 12_000, "currency": "CNY"}
+
+
+def test_an_award_tells_order_money_store_rule_and_last_day() -> None:
+    """Points last until just before their expiry: of a local midnight, the day before is told."""
+    assert entry_in_words(_EARNED, _PAID, _SHANGHAI) == (
+        "2026-03-01 14:02 earned 120 points: order O-17 of 120.00 CNY at store S-3, rule base "
+        "(expires 2027-03-31)"
+    )
+
+
+def test_what_only_the_cause_knew_is_left_out_without_it() -> None:
+    """Inputs are kept for a while, the ledger for ever."""
+    assert entry_in_words(_EARNED, None, UTC) == (
+        "2026-03-01 06:02 earned 120 points: order O-17 at store S-3, rule base "
+        "(expires 2027-03-31)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause", "words"),
+    [
+        (
+            {"type": "points.earned", "amount": 100, "due": 120, "lots": []},
+            _PAID,
+            "earned 100 points: order O-17 of 120.00 CNY at store S-3, rule base "
+            "(the rule gave 120, the limit left 100)",
+        ),
+        (
+            {
+                "type": "points.reversed",
+                "cause_type": "order.refunded",
+                "amount": 20,
+                "delta": -20,
+                "written_off": 80,
+                "lots": [{"lot_id": "l", "delta": -20, "expires_at": None}],
+            },
+            {"refund_id": "R-1"},
+            "20 points taken back: refund R-1 of order O-17 at store S-3 "
+            "(80 already spent, written off)",
+        ),
+        (
+            {
+                "type": "points.redeemed",
+                "cause_type": "points.redeem",
+                "amount": 1,
+                "delta": -1,
+                "actor_id": "M-1",
+                "store_id": None,
+                "lots": [],
+            },
+            None,
+            "spent 1 point: for order O-17 by M-1",
+        ),
+        (
+            {
+                "type": "points.adjusted",
+                "cause_type": "points.adjust",
+                "amount": 50,
+                "delta": -50,
+                "order_id": None,
+                "store_id": None,
+                "actor_id": "clerk-3",
+                "reason": "counted twice",
+                "lots": [],
+            },
+            None,
+            "debited 50 points by hand: by clerk-3, counted twice",
+        ),
+        (
+            {
+                "type": "points.expired",
+                "cause_type": None,
+                "amount": 7,
+                "delta": -7,
+                "order_id": None,
+                "store_id": None,
+                "lots": [],
+            },
+            None,
+            "7 points expired",
+        ),
+        (
+            {
+                "type": "points.earned",
+                "wallet": "growth",
+                "cause_type": "checkin.recorded",
+                "order_id": None,
+                "amount": 5,
+                "lots": [],
+                "debt_after": 30,
+            },
+            {},
+            "earned 5 growth points: check-in at store S-3, rule base (30 owed)",
+        ),
+        (
+            {
+                "cause_type": "activity.recorded",
+                "order_id": None,
+                "store_id": None,
+                "lots": [],
+            },
+            {"activity": "review.posted", "reference": "A-1"},
+            "earned 120 points: review.posted A-1, rule base",
+        ),
+    ],
+)
+def test_movements_in_words(
+    changes: dict[str, Any], cause: dict[str, Any] | None, words: str
+) -> None:
+    """Each kind says what moved, why, and what else must be known."""
+    assert entry_in_words({**_EARNED, **changes}, cause, UTC) == f"2026-03-01 06:02 {words}"
+
+
+@pytest.mark.parametrize("kind", list(MovementType))
+def test_every_movement_has_words(kind: MovementType) -> None:
+    """None falls back to its name on the wire."""
+    words = entry_in_words({**_EARNED, "type": str(kind)}, None, UTC)
+
+    assert "120 points" in words
+    assert "_" not in words
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "text"),
+    [
+        (12_000, "CNY", "120.00 CNY"),
+        (5, "USD", "0.05 USD"),
+        (120, "JPY", "120 JPY"),
+        (1_234, "KWD", "1.234 KWD"),
+        (-150, "CNY", "-1.50 CNY"),
+    ],
+)
+def test_money_has_the_decimals_of_its_currency(minor: int, currency: str, text: str) -> None:
+    """Not every currency has cents."""
+    assert money(minor, currency) == text
