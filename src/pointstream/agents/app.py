@@ -79,10 +79,7 @@ def build_app(
         journal_topic=prefix + "internal.journal",
         tick_topic=prefix + TICKS,
         tick_interval_ms=settings.tick_interval_ms,
-        limits=Limits(
-            batch_records=settings.max_batch_records,
-            inbox_records=2 * settings.max_batch_records,
-        ),
+        limits=Limits(batch_records=settings.max_batch_records),
         guards=guards or Guards(),
     )
     app = StreamApp(
@@ -170,10 +167,13 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     worker: Any = faust.Worker(
         app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=log_level
     )
+    # Its escape codes have no business in a log.
+    worker.spinner = None
     logger.info("worker starts", servers=settings.bootstrap_servers, app_id=settings.app_id)
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
         return int(stop.code or 0)
-    logger.info("worker stopped")
+    finally:
+        logger.info("worker stopped")
     return 0

@@ -69,6 +69,8 @@ class PointsProcessor:
         """See `engine.Processor`: one latest standing per member touched."""
         for standing in self._ledger.close():
             self._send_standing(standing, self._output)
+        # The transaction still needs what was sent; an idle partition must not hold on to it.
+        self._output = Output(0)
 
     def _event(self, suffix: str, record: InputRecord, output: Output) -> None:
         ledger = self._ledger

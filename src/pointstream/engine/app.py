@@ -99,6 +99,8 @@ class StreamApp(faust.App):
             broker_request_timeout=max(90.0, settings.session_timeout + 1),
             broker_max_poll_records=settings.max_poll_records,
             broker_max_poll_interval=600.0,
+            # The client buffers as much per topic and partition, of which there are many.
+            consumer_max_fetch_size=256 << 10,
             # Batches, not records: a queue never holds more than what a fetch brought.
             stream_buffer_maxsize=64,
             stream_recovery_delay=0.0,

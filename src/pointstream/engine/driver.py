@@ -287,7 +287,7 @@ class EngineTestDriver:
         raise Crashed(place)
 
     def _fetch(self, owner: _Owner) -> None:
-        if owner.task.congested:
+        if owner.task.congested():
             return
         for topic, begin in owner.fetch.items():
             log = self.broker.topics.get(Target(topic, owner.task.partition), [])

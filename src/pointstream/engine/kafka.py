@@ -124,8 +124,9 @@ class KafkaPartitionLog:
         try:
             consumer.seek(tp, position)
             while position < end:
-                fetched = await consumer.getmany(tp, timeout_ms=1000, max_records=10_000)
-                # The position moves past transaction markers, which are never delivered.
+                # Short waits: the last thing before the end is a transaction marker, past which
+                # the position moves and which is never delivered.
+                fetched = await consumer.getmany(tp, timeout_ms=20, max_records=10_000)
                 position = await consumer.position(tp)
                 records = fetched.get(tp, ())
                 yield [Change(r.key, r.value) for r in records], position, end

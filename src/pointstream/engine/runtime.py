@@ -19,11 +19,15 @@ from pointstream.engine.errors import CorruptStore
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.records import InputRecord, Processor
 from pointstream.engine.store import RocksMemory, RocksStore
-from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, TaskObserver
+from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, Shares, TaskObserver
 
-__all__ = ["Engine", "EngineConfig"]
+__all__ = ["Engine", "EngineConfig", "Overtaken"]
 
 logger = structlog.get_logger(__name__)
+
+
+class Overtaken(Exception):
+    """Another assignment came before the last one was complete. Nothing is wrong."""
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class Engine:
         self._lives: dict[int, asyncio.Task[None]] = {}
         self._standbys: dict[int, asyncio.Task[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
-        self._turn = asyncio.Semaphore(1)
+        self._shares = Shares()
         self._restoring = asyncio.Semaphore(config.restoring_at_once)
 
     # -- life --------------------------------------------------------------------------
@@ -139,10 +143,19 @@ class Engine:
             logger.info("partitions given up", partitions=sorted(tasks))
 
     async def positions(self) -> dict[int, dict[str, int]]:
-        """Per owned partition and topic, where to fetch from; known once all are fenced."""
+        """Per owned partition and topic, where to fetch from; known once all are fenced.
+
+        Raises:
+            Overtaken: the partitions were given up meanwhile.
+        """
         waiting = dict(self._positions)
-        results = await asyncio.gather(*(asyncio.shield(each) for each in waiting.values()))
-        return dict(zip(waiting, results, strict=True))
+        if waiting:
+            # Not `gather`: given up, the tasks are cancelled, and that would pass for a
+            # cancellation of the caller.
+            await asyncio.wait(waiting.values())
+        if any(task.cancelled() for task in waiting.values()):
+            raise Overtaken("the partitions were given up before they were fenced")
+        return {partition: task.result() for partition, task in waiting.items()}
 
     def _new_task(self, partition: int) -> PartitionTask:
         assert self._reader is not None
@@ -155,7 +168,7 @@ class Engine:
             limits=self.config.limits,
             guards=self.config.guards,
             observer=self._observer,
-            turn=self._turn,
+            shares=self._shares,
             clock=time.perf_counter,
         )
 
@@ -222,7 +235,8 @@ class Engine:
 
     def congested(self) -> set[int]:
         """Partitions that should not be fetched for now."""
-        return {number for number, task in self.tasks.items() if task.congested}
+        owned = len(self.tasks)
+        return {number for number, task in self.tasks.items() if task.congested(owned)}
 
     @property
     def ready(self) -> bool:

@@ -101,7 +101,7 @@ class RocksMemory:
     number of partitions a worker happens to own.
     """
 
-    def __init__(self, *, cache_bytes: int = 64 << 20, write_buffer_bytes: int = 48 << 20) -> None:
+    def __init__(self, *, cache_bytes: int = 48 << 20, write_buffer_bytes: int = 32 << 20) -> None:
         self.cache = Cache(cache_bytes)
         self.write_buffers = WriteBufferManager(write_buffer_bytes, False)
 

@@ -33,7 +33,7 @@ from pointstream.engine.records import InputRecord, Outgoing, Output, Processor,
 from pointstream.engine.state import State
 from pointstream.engine.store import Store
 
-__all__ = ["Boundary", "Guards", "Limits", "PartitionTask", "Phase", "TaskObserver"]
+__all__ = ["Boundary", "Guards", "Limits", "PartitionTask", "Phase", "Shares", "TaskObserver"]
 
 #: Key of the input positions within the changelog. User keys never begin with this byte.
 POSITIONS_KEY = b"\x01positions"
@@ -79,10 +79,21 @@ class Limits:
 
     #: Records in one transaction at most.
     batch_records: int = 1000
-    #: Above this many waiting records the partition is not fetched.
-    inbox_records: int = 2000
+    #: Above this many waiting records, over all tasks of a process, a partition that has its share
+    #: of them is not fetched.
+    inbox_records: int = 16_000
     #: Records processed without giving way to other tasks' input and output.
     slice_records: int = 50
+
+
+class Shares:
+    """What the tasks of one process share."""
+
+    def __init__(self, *, batches: int = 4) -> None:
+        """At most so many tasks have a batch in memory, with all that came of it."""
+        #: One task computes at a time, while the others' transactions are under way.
+        self.turn = asyncio.Semaphore(1)
+        self.batches = asyncio.Semaphore(batches)
 
 
 class TaskObserver:
@@ -111,14 +122,13 @@ class PartitionTask:
         limits: Limits | None = None,
         guards: Guards | None = None,
         observer: TaskObserver | None = None,
-        turn: asyncio.Semaphore | None = None,
+        shares: Shares | None = None,
         boundary: Callable[[Boundary], None] = lambda _: None,
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Nothing happens before `acquire`.
 
-        `turn` is shared by the tasks of a process: one of them computes at a time, while the
-        others' transactions are under way. `boundary` is called between effects, for tests.
+        `boundary` is called between effects, for tests.
         `clock` gives seconds, for the observer only.
         """
         self.partition = partition
@@ -136,7 +146,7 @@ class PartitionTask:
         self._journal = Target(journal_topic, partition) if journal_topic else None
         self._guards = guards or Guards()
         self._observer = observer or TaskObserver()
-        self._turn = turn or asyncio.Semaphore(1)
+        self._shares = shares or Shares()
         self._boundary = boundary
         self._clock = clock
         self._committed: dict[str, int | None] = {}
@@ -254,10 +264,9 @@ class PartitionTask:
         """Records received and not yet processed."""
         return self._inbox.size if self._inbox else 0
 
-    @property
-    def congested(self) -> bool:
-        """Whether the partition should not be fetched for now."""
-        return self._inbox is None or self._inbox.size >= self.limits.inbox_records
+    def congested(self, tasks: int = 1) -> bool:
+        """Whether the partition should not be fetched for now, as one of so many `tasks`."""
+        return self._inbox is None or self._inbox.size >= self.limits.inbox_records // tasks
 
     async def run(self) -> None:
         """Process until cancelled. `drain` tells how to stop without cutting a transaction."""
@@ -269,7 +278,9 @@ class PartitionTask:
     async def step(self) -> bool:
         """Process one batch; False when there was nothing to do."""
         assert self._inbox is not None
-        async with self._lock:
+        if not self._inbox.size:
+            return False
+        async with self._shares.batches, self._lock:
             if self.phase is not Phase.RUNNING:
                 return False
             batch = self._inbox.take(self.limits.batch_records)
@@ -284,7 +295,7 @@ class PartitionTask:
         started = self._clock()
         state = State(self._store)
         output = Output(self.partition)
-        async with self._turn:
+        async with self._shares.turn:
             await self._process(self._processor, batch.records, state, output)
         sent = len(output)
         self.positions.update({topic: after for topic, (_, after) in batch.taken.items()})

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import aiokafka
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from pointstream.engine.errors import RecordsDeleted
 from pointstream.engine.records import InputRecord
+from pointstream.engine.runtime import Overtaken
 
 if TYPE_CHECKING:
     from pointstream.engine.runtime import Engine
@@ -64,7 +66,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=500,
+            # The client has one fetch under way per broker, without the partitions whose records
+            # it has just handed on. Those wait until it returns: at low load, just this long.
+            fetch_max_wait_ms=50,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
@@ -114,9 +118,15 @@ class Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Seek to where the tasks go on, known only once they have fenced."""
         epoch = self.engine.epoch
+        try:
+            fenced = await self.engine.positions()
+        except Overtaken as error:
+            # What Faust's recovery takes for "rebalanced again". Did a cancellation reach it, its
+            # one task would end without a word and no later assignment would be fetched.
+            raise IllegalStateError(str(error)) from error
         positions = {
             TP(topic, partition): position
-            for partition, topics in (await self.engine.positions()).items()
+            for partition, topics in fenced.items()
             for topic, position in topics.items()
         }
         thread = cast(ConsumerThread, self._thread)

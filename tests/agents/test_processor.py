@@ -1,0 +1,234 @@
+"""Records in, records out: what the job promises about every single record."""
+
+import orjson
+import pytest
+
+from pointstream.contracts.outputs import BalanceChange, CommandResult, CrmSync, MallSync
+from pointstream.engine import Record
+from pointstream.engine.driver import EngineTestDriver
+from pointstream.operations.generate import Generated, StreamPlan, generate
+
+NOW_MS = 1_767_225_600_000
+DAY_MS = 86_400_000
+
+
+def stream(events: int = 1500, seed: int = 3) -> list[Generated]:
+    """A believable stream that ends now."""
+    return list(
+        generate(
+            StreamPlan(
+                events=events,
+                members=60,
+                seed=seed,
+                start_ms=NOW_MS - 20 * DAY_MS,
+                end_ms=NOW_MS,
+                redelivered=0.03,
+            )
+        )
+    )
+
+
+def publish(driver: EngineTestDriver, events: list[Generated]) -> None:
+    driver.tick(NOW_MS)
+    for number, event in enumerate(events):
+        driver.send(
+            f"points.{event.topic}", event.key, event.value, timestamp_ms=NOW_MS + number // 10
+        )
+
+
+def order(event_id: str = "e1", order_id: str = "o1", **fields: object) -> bytes:
+    return orjson.dumps(
+        {
+            "event_id": event_id,
+            "type": "order.paid",
+            "member_id": "m1",
+            "occurred_at": "2025-12-31T23:00:00Z",
+            "order_id": order_id,
+            "currency": "CNY",
+            "paid_minor": 12_000,
+            **fields,
+        }
+    )
+
+
+def headers(record: Record) -> dict[str, str]:
+    return {name: value.decode() for name, value in record.headers}
+
+
+@pytest.mark.case(1)
+def test_a_redelivery_after_a_restart_makes_no_second_entry(new_driver) -> None:
+    """Case 1: the same event id, and a new event id for the same order."""
+    driver = new_driver()
+    driver.tick(NOW_MS)
+    driver.send("points.orders", b"m1", order())
+    driver.run()
+    driver.lose_state()
+    driver.send("points.orders", b"m1", order())
+    driver.send("points.orders", b"m1", order(event_id="e2"))
+    driver.run()
+    entries = [orjson.loads(r.value) for r in driver.outputs("points.balance-changes")]
+    assert [(e["type"], e["amount"], e["available_after"]) for e in entries] == [
+        ("points.earned", 120, 120)
+    ]
+
+
+def test_without_dedupe_a_redelivered_command_counts_twice(new_driver) -> None:
+    """What remembering ids guards: a redemption is taken once."""
+    redeem = orjson.dumps(
+        {
+            "event_id": "c1",
+            "type": "points.redeem",
+            "member_id": "m1",
+            "occurred_at": "2025-12-31T23:30:00Z",
+            "points": 50,
+            "actor": {"id": "a", "role": "member"},
+        }
+    )
+    left = {}
+    for dedupe in (True, False):
+        driver = new_driver(dedupe=dedupe)
+        driver.tick(NOW_MS)
+        driver.send("points.orders", b"m1", order())
+        for _ in range(2):
+            driver.send("points.commands", b"m1", redeem)
+        driver.run()
+        last = orjson.loads(driver.outputs("points.mall-sync")[-1].value)
+        left[dedupe] = last["available"]
+    assert left == {True: 70, False: 20}
+
+
+BAD = {
+    "not_json": (b"m1", b"{"),
+    "schema_invalid": (b"m1", order(paid_minor="12")),
+    "unknown_type": (b"m1", order(type="order.lost")),
+    "key_missing": (None, order()),
+    "key_mismatch": (b"m2", order()),
+    "lines_do_not_add_up": (
+        b"m1",
+        order(lines=[{"line_id": "1", "quantity": 1, "paid_minor": 1}]),
+    ),
+    "too_far_in_future": (b"m1", order(occurred_at="2026-01-01T00:06:00Z")),
+    "too_large": (b"m1", order(source="x" * 300_000)),
+}
+
+
+@pytest.mark.parametrize("code", BAD)
+def test_a_bad_record_becomes_a_dead_letter_and_the_rest_is_untouched(
+    new_driver, code: str
+) -> None:
+    """Byte for byte, with its headers, its place and a code; its neighbours earn as ever."""
+    driver = new_driver()
+    driver.tick(NOW_MS)
+    key, value = BAD[code]
+    driver.send("points.orders", b"m1", order("e1", "o1"))
+    _, offset = driver.send("points.orders", key, value, headers=[("trace", b"t-1")])
+    driver.send("points.orders", b"m1", order("e3", "o3"))
+    driver.run()
+    (letter,) = driver.outputs("points.dead-letters")
+    told = headers(letter)
+    assert (letter.key, letter.value) == (key, value)
+    assert told["trace"] == "t-1"
+    assert told["points.error.code"] == told["__streams.errors.exception"] == code
+    assert told["__streams.errors.topic"] == "points.orders"
+    assert (told["__streams.errors.partition"], told["__streams.errors.offset"]) == (
+        "0",
+        str(offset),
+    )
+    assert told["__streams.errors.message"]
+    entries = driver.outputs("points.balance-changes")
+    assert [orjson.loads(e.value)["cause_event_id"] for e in entries] == ["e1", "e3"]
+
+
+def test_an_id_reused_with_other_content_is_a_dead_letter(new_driver) -> None:
+    """The first content stays; the second is given back."""
+    driver = new_driver()
+    driver.tick(NOW_MS)
+    driver.send("points.orders", b"m1", order())
+    driver.send("points.orders", b"m1", order(order_id="o2"))
+    driver.run()
+    (letter,) = driver.outputs("points.dead-letters")
+    assert headers(letter)["points.error.code"] == "id_reused_with_other_content"
+    assert len(driver.outputs("points.balance-changes")) == 1
+
+
+def test_a_tick_that_is_no_time_is_a_dead_letter(new_driver) -> None:
+    """Rubbish on an internal topic does not stop the partition."""
+    driver = new_driver()
+    driver.send("points.internal.ticks", None, b"noon")
+    driver.run()
+    (letter,) = driver.outputs("points.dead-letters")
+    assert letter.value == b"noon"
+
+
+def test_everything_sent_keeps_the_contract(new_driver) -> None:
+    """Every output record fits its model, is keyed by its member and is CloudEvents binary."""
+    driver = new_driver(partitions=3)
+    publish(driver, stream())
+    driver.run()
+    models = {
+        "balance-changes": BalanceChange,
+        "crm-sync": CrmSync,
+        "mall-sync": MallSync,
+        "command-results": CommandResult,
+    }
+    for suffix, model in models.items():
+        records = driver.outputs(f"points.{suffix}")
+        assert records, suffix
+        for record in records:
+            body = model.model_validate_json(record.value)
+            assert record.key == body.member_id.encode()
+            told = headers(record)
+            assert told["ce_specversion"] == "1.0"
+            assert told["ce_id"]
+            assert told["ce_subject"] == body.member_id
+            assert told["content-type"] == "application/json"
+
+
+def test_seq_has_no_gap_and_the_last_standing_is_the_sum_of_all_changes(new_driver) -> None:
+    """What a downstream team can prove to itself."""
+    driver = new_driver(partitions=3)
+    publish(driver, stream())
+    driver.run()
+    sums: dict[str, int] = {}
+    seqs: dict[str, list[int]] = {}
+    for record in driver.outputs("points.balance-changes"):
+        entry = orjson.loads(record.value)
+        seqs.setdefault(entry["member_id"], []).append(entry["seq"])
+        if entry["wallet"] == "points":
+            sums[entry["member_id"]] = sums.get(entry["member_id"], 0) + entry["delta"]
+    assert all(of == list(range(1, len(of) + 1)) for of in seqs.values())
+    latest = {r.key.decode(): orjson.loads(r.value) for r in driver.outputs("points.crm-sync")}
+    assert {m: latest[m]["available"] - latest[m]["debt"] for m in sums} == sums
+    assert {m: latest[m]["seq"] for m in seqs} == {m: len(of) for m, of in seqs.items()}
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_the_batch_size_does_not_show(new_driver, size: int) -> None:
+    """The same entries, answers, dead letters and state, to the byte, whatever the batches."""
+    events = stream(800)
+    whole, split = new_driver(batch_records=1000), new_driver(batch_records=size)
+    for driver in (whole, split):
+        publish(driver, events)
+        driver.run()
+        driver.tick(NOW_MS + 400 * DAY_MS)
+        driver.run()
+    for suffix in ("balance-changes", "command-results", "dead-letters"):
+        one, other = (
+            [(r.key, r.value, r.headers) for r in driver.outputs(f"points.{suffix}")]
+            for driver in (whole, split)
+        )
+        assert one == other, suffix
+        assert one or suffix == "dead-letters"
+    assert whole.state_hash() == split.state_hash()
+
+
+def test_standings_are_sent_once_per_member_and_transaction(new_driver) -> None:
+    """A hundred orders in one batch make one record for the CRM."""
+    driver = new_driver()
+    driver.tick(NOW_MS)
+    for number in range(100):
+        driver.send("points.orders", b"m1", order(f"e{number}", f"o{number}"))
+    driver.run()
+    assert len(driver.outputs("points.balance-changes")) == 100
+    (standing,) = driver.outputs("points.crm-sync")
+    assert orjson.loads(standing.value)["available"] == 12_000
