@@ -1,7 +1,6 @@
 """The whole job in memory: the processor on the engine's test driver."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,15 +10,13 @@ from pointstream.ledger import Ledger
 from pointstream.operations.programme import load_programme
 from pointstream.rules.compile import compile_programme
 
-PROGRAMME = Path(__file__).resolve().parents[2] / "deploy" / "programme.yaml"
-
 NewDriver = Callable[..., EngineTestDriver]
 
 
 @pytest.fixture(scope="session")
 def new_driver() -> Iterator[NewDriver]:
     """Makes a driver of the job with the programme that comes along."""
-    programme = compile_programme(load_programme(PROGRAMME))
+    programme = compile_programme(load_programme())
     made: list[EngineTestDriver] = []
 
     def new(*, dedupe: bool = True, **settings: object) -> EngineTestDriver:

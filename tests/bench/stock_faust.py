@@ -72,7 +72,7 @@ def build(
         key_serializer="raw", value_serializer="raw",
     )  # fmt: skip
     state = TableState(table)
-    programme = compile_programme(load_programme(None))
+    programme = compile_programme(load_programme())
     processors = [PointsProcessor(Ledger(programme), prefix=prefix) for _ in range(partitions)]
     outputs = {
         suffix: app.topic(prefix + suffix, key_type=bytes, value_type=bytes)

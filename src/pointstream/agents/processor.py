@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
-from pointstream.contracts.wire import cloudevent_headers, dumps
+from pointstream.contracts.wire import MAX_TIME_MS, cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
 from pointstream.ledger.decision import Entry
@@ -87,7 +87,7 @@ class PointsProcessor:
 
     def _tick(self, suffix: str, record: InputRecord, output: Output) -> None:
         value = record.value or b""
-        if not value.isdigit() or len(value) > 15:
+        if not value.isdigit() or len(value) > 15 or int(value) > MAX_TIME_MS:
             message = "a tick is the time in milliseconds since the epoch, in ASCII digits"
             self._refuse(suffix, DeadLetterCode.SCHEMA_INVALID, message, record, output)
             return

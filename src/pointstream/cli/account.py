@@ -43,7 +43,7 @@ ZoneOption = Annotated[
     str | None,
     typer.Option(
         "--time-zone",
-        help="IANA zone of the times told; else that of POINTSTREAM_PROGRAMME_FILE, else UTC.",
+        help="IANA zone of the times told; else the programme's.",
     ),
 ]
 
@@ -71,12 +71,12 @@ def balance(
 
 
 def _zone(settings: Settings, name: str | None) -> tzinfo:
-    if name is None and settings.programme_file is not None:
+    if name is None:
         try:
             name = load_programme(settings.programme_file).time_zone
         except ProgrammeInvalid as error:
             fail(str(error), USAGE)
-    return zone_named(name or "UTC")
+    return zone_named(name)
 
 
 async def _standing(settings: Settings, member: str) -> dict[str, Any] | None:

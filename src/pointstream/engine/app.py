@@ -52,6 +52,7 @@ class StreamSettings:
     """The Faust settings that a deployment chooses; times in seconds."""
 
     web_host: str = "127.0.0.1"
+    #: 0 for no web server.
     web_port: int = 6066
     partitions: int = 12
     replication_factor: int = 1
@@ -104,9 +105,10 @@ class StreamApp(faust.App):
             # Batches, not records: a queue never holds more than what a fetch brought.
             stream_buffer_maxsize=64,
             stream_recovery_delay=0.0,
+            web_enabled=settings.web_port != 0,
             web_bind=settings.web_host,
             web_host=settings.web_host,
-            web_port=settings.web_port,
+            web_port=settings.web_port or 6066,
             datadir=str(config.data_dir),
             logging_config=None,
             loghandlers=[],

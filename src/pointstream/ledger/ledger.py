@@ -16,7 +16,7 @@ where the other stopped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn, cast
 
 from pointstream.contracts.inputs import (
     ActivityRecorded,
@@ -45,6 +45,7 @@ from pointstream.ledger.earning import (
     first_order,
     referral_registered,
 )
+from pointstream.ledger.errors import LedgerError
 from pointstream.ledger.members import member_recorded
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
@@ -94,6 +95,16 @@ _TAKEN: Final = frozenset(
     }
 )
 """Outcomes after which an event counts as taken. Answered commands are remembered in any case."""
+
+
+class _Closed:
+    """Stands in for the state between batches: nothing may be read or written there."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise LedgerError("the ledger is used between close and open")
+
+
+_CLOSED: Final = cast(KeyValues, _Closed())
 
 
 class Ledger:
@@ -189,6 +200,8 @@ class Ledger:
         if stored != self._stored:
             book.state.put(PARTITION_KEY, stored)
             self._stored = stored
+        # A batch's state holds all that it wrote; an idle partition must not hold on to it.
+        book.state = memory.state = _CLOSED
         return standings
 
     def _load(self, state: KeyValues) -> None:

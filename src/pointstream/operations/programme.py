@@ -17,6 +17,10 @@ from pointstream.contracts.programme import Programme
 
 __all__ = ["ProgrammeInvalid", "load_programme", "parse_programme"]
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+#: The programme that comes along: beside the package where it is installed, else the checkout's.
+_INCLUDED = (_PACKAGE / "programme.yaml", _PACKAGE.parents[1] / "deploy" / "programme.yaml")
+
 
 class ProgrammeInvalid(ValueError):
     """A programme file cannot be read or does not make sense; `problems` has one line for each."""
@@ -27,8 +31,10 @@ class ProgrammeInvalid(ValueError):
         self.problems = tuple(problems)
 
 
-def load_programme(path: Path | str) -> Programme:
-    """Read a programme file. Raises `ProgrammeInvalid`."""
+def load_programme(path: Path | str | None = None) -> Programme:
+    """Read a programme file; without a path the one that comes along. Raises `ProgrammeInvalid`."""
+    if path is None:
+        path = next((each for each in _INCLUDED if each.exists()), _INCLUDED[0])
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

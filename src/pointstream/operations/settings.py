@@ -88,3 +88,13 @@ class Settings(BaseSettings):
     def heartbeat_interval_ms(self) -> int:
         """A third of the session, so that no single lost heartbeat ends it."""
         return self.session_timeout_ms // 3
+
+    def environ(self) -> dict[str, str]:
+        """The variables that give another process the same settings."""
+        named = {
+            _PREFIX + name.upper(): str(value)
+            for name, value in self.model_dump().items()
+            if value is not None
+        }
+        named["KAFKA_BOOTSTRAP_SERVERS"] = named.pop(_PREFIX + "BOOTSTRAP_SERVERS")
+        return named

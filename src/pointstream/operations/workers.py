@@ -11,7 +11,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pointstream.operations.ports import free_port
 from pointstream.operations.settings import Settings
 
 __all__ = ["Worker", "WorkerFailedError", "WorkerGroup"]
@@ -92,16 +92,9 @@ class WorkerGroup:
         settings = self._settings
         home = self._directory / f"worker-{number}"
         home.mkdir(parents=True, exist_ok=True)
-        port = _free_port()
-        environ = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-            "POINTSTREAM_APP_ID": settings.app_id,
-            "POINTSTREAM_TOPIC_PREFIX": settings.topic_prefix,
-            "POINTSTREAM_PARTITIONS": str(settings.partitions),
-            "POINTSTREAM_DATA_DIR": str(home / "data"),
-            "POINTSTREAM_WEB_PORT": str(port),
-        }
+        port = free_port()
+        own = settings.model_copy(update={"data_dir": home / "data", "web_port": port})
+        environ = {**os.environ, **own.environ()}
         log_file = home / "worker.log"
         with log_file.open("ab") as log:
             process = subprocess.Popen(
@@ -164,9 +157,3 @@ def _end_with_parent() -> None:
     # Between fork and exec: nothing may outlive a killed parent.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

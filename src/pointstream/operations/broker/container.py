@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +12,7 @@ from pointstream.operations.broker.base import Broker, answering_nodes
 from pointstream.operations.broker.config import shared_settings
 from pointstream.operations.broker.errors import BrokerControlError, BrokerStartError
 from pointstream.operations.broker.install import kafka_version
+from pointstream.operations.ports import free_port
 
 __all__ = ["ContainerBroker", "docker_engine_answers"]
 
@@ -70,7 +69,7 @@ class ContainerBroker(Broker):
         # Imported late: it takes a second, and only this way of running needs it.
         from testcontainers.core.container import DockerContainer
 
-        port = _free_port()
+        port = free_port()
         image = f"apache/kafka:{kafka_version()}"
         self._say(f"starting {image} in a container")
         container = DockerContainer(image).with_bind_ports(_CLIENTS_PORT, port)
@@ -132,10 +131,3 @@ def _settings(host: str, port: int) -> dict[str, str]:
         "controller.quorum.voters": "1@localhost:19093",
         **shared_settings(nodes=1),
     }
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as taken:
-        taken.bind(("", 0))
-        port: int = taken.getsockname()[1]
-        return port
