@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -32,10 +32,11 @@ from pointstream.engine.topics import Topic, ensure_topics
 from pointstream.operations.broker import broker_for_run
 from pointstream.operations.generate import Generated, StreamPlan, generate
 from pointstream.operations.lag import GroupProgress, input_topics
+from pointstream.operations.ports import free_port
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.settings import Settings
 from pointstream.operations.topics import wanted_topics
-from pointstream.operations.workers import WorkerGroup, free_port
+from pointstream.operations.workers import WorkerGroup
 
 PARTITIONS = 4
 _TIMEOUT_SECONDS = 300.0
@@ -63,12 +64,18 @@ async def publish(servers: str, prefix: str, stream: list[Generated]) -> None:
             await publisher.put(OutgoingRecord(prefix + each.topic, each.key, each.value))
 
 
-async def committed_rate(servers: str, group: str, prefix: str, total: int) -> float:
-    """Records per second between 10 % and 90 % of `total`, as the group commits them."""
+async def committed_rate(
+    servers: str, group: str, prefix: str, total: int, alive: Callable[[], None]
+) -> float:
+    """Records per second between 10 % and 90 % of `total`, as the group commits them.
+
+    `alive` raises when whoever should do it has ended.
+    """
     seen: list[tuple[float, int]] = []
     started = time.monotonic()
     async with GroupProgress(servers, group, input_topics(prefix)) as progress:
         while not seen or seen[-1][1] < total:
+            alive()
             if time.monotonic() - started > _TIMEOUT_SECONDS:
                 raise TimeoutError(f"{group} took {seen[-1:]} of {total} records in time")
             now = await progress.look()
@@ -134,8 +141,10 @@ class Bench:
         asyncio.run(self._ready(settings, self.stream))
         total = len(self.stream)
         prefix = settings.topic_prefix
-        with WorkerGroup(settings, 1, settings.data_dir):
-            rate = asyncio.run(committed_rate(self.servers, settings.app_id, prefix, total))
+        with WorkerGroup(settings, 1, settings.data_dir) as group:
+            rate = asyncio.run(
+                committed_rate(self.servers, settings.app_id, prefix, total, group.check)
+            )
         return rate, asyncio.run(consume_rate(self.servers, prefix, total))
 
     def stock_faust(self) -> float:
@@ -158,10 +167,19 @@ class Bench:
                 stdout=log,
                 stderr=log,
             )  # fmt: skip
+
+            def alive() -> None:
+                if worker.poll() is not None:
+                    raise RuntimeError(f"stock Faust ended: {log_file.read_text()[-2000:]}")
+
             try:
                 return asyncio.run(
                     committed_rate(
-                        self.servers, settings.app_id, settings.topic_prefix, len(self.small)
+                        self.servers,
+                        settings.app_id,
+                        settings.topic_prefix,
+                        len(self.small),
+                        alive,
                     )
                 )
             finally:

@@ -116,21 +116,18 @@ def measure(settings: Settings, members: int, progress: Progress) -> dict[str, f
     """Everything, in order; seconds, milliseconds and MiB as the names say."""
     directory = settings.data_dir
 
-    def all_running(group: WorkerGroup) -> Callable[[], bool]:
-        return lambda: group.running_partitions() == settings.partitions
-
     with WorkerGroup(settings, 1, directory) as group:
-        until(all_running(group))
+        until(group.ready)
         asyncio.run(fill(settings, members, progress))
         millis = sorted(asyncio.run(latencies(settings, 60)))
         status = group.workers[0].status() or {}
         memory = status["resident_bytes"] / (1 << 20)
     with WorkerGroup(settings, 1, directory) as group:
-        warm = until(all_running(group))
+        warm = until(group.ready)
     for state in directory.glob("worker-*/data"):
         shutil.rmtree(state)
     with WorkerGroup(settings, 1, directory) as group:
-        cold = until(all_running(group))
+        cold = until(group.ready)
     return {
         "members": members,
         "resident_mib": round(memory, 1),

@@ -67,11 +67,9 @@ def build(
         key_serializer="raw",
         value_serializer="raw",
     )
-    table = app.Table(
-        "state", partitions=partitions, key_type=bytes, value_type=bytes,
-        key_serializer="raw", value_serializer="raw",
-    )  # fmt: skip
-    state = TableState(table)
+    table = app.Table("state", partitions=partitions, key_type=bytes, value_type=bytes)
+    # A Table keeps the keys of each partition apart, and so must what stands beside it.
+    states = [TableState(table) for _ in range(partitions)]
     programme = compile_programme(load_programme())
     processors = [PointsProcessor(Ledger(programme), prefix=prefix) for _ in range(partitions)]
     outputs = {
@@ -95,7 +93,7 @@ def build(
             )
             output = Output(message.partition)
             processor = processors[message.partition]
-            processor.begin(state, output)
+            processor.begin(states[message.partition], output)
             processor.process([record])
             processor.finish()
             for target, records in output.records.items():

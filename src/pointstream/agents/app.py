@@ -31,6 +31,8 @@ __all__ = ["build_app", "run_worker"]
 logger = structlog.get_logger(__name__)
 
 _EXIT_USAGE = 2
+#: Decoded accounts that a worker keeps for members who come again soon.
+_ACCOUNTS_KEPT = 12_000
 
 
 class _Log(TaskObserver):
@@ -111,8 +113,12 @@ def build_app(
 
 def _processors(settings: Settings) -> Callable[[int], Processor]:
     programme = compile_programme(load_programme(settings.programme_file))
+    # A worker may come to own every partition: the bound is for all of them together.
+    accounts_kept = max(64, _ACCOUNTS_KEPT // settings.partitions)
     return lambda partition: PointsProcessor(
-        Ledger(programme), prefix=settings.topic_prefix, source=settings.app_id
+        Ledger(programme, accounts_kept=accounts_kept),
+        prefix=settings.topic_prefix,
+        source=settings.app_id,
     )
 
 

@@ -89,7 +89,7 @@ class Limits:
 class Shares:
     """What the tasks of one process share."""
 
-    def __init__(self, *, batches: int = 4) -> None:
+    def __init__(self, *, batches: int = 3) -> None:
         """At most so many tasks have a batch in memory, with all that came of it."""
         #: One task computes at a time, while the others' transactions are under way.
         self.turn = asyncio.Semaphore(1)

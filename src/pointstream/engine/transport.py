@@ -80,11 +80,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 
-    async def seek_all(self, positions: dict[TopicPartition, int]) -> None:
-        """Seek, in the consumer's own thread."""
-        await self.call_thread(self._seek_all, positions)
+    #: The assignment (`Engine.epoch`) that the client was sought for.
+    _sought = 0
 
-    async def _seek_all(self, positions: dict[TopicPartition, int]) -> None:
+    async def seek_all(self, positions: dict[TopicPartition, int], epoch: int) -> None:
+        """Seek, in the consumer's own thread."""
+        await self.call_thread(self._seek_all, positions, epoch)
+
+    async def _seek_all(self, positions: dict[TopicPartition, int], epoch: int) -> None:
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
         # Assigned by way of the table, but read by the tasks themselves when they restore.
@@ -92,6 +95,44 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         for tp, position in positions.items():
             if tp in assigned:
                 consumer.seek(tp, position)
+        self._sought = epoch
+        #: Per topic partition, the position behind what has been handed over.
+        self._handed = dict(positions)
+
+    async def fetch(
+        self, active: set[TP], timeout: float, epoch: int
+    ) -> dict[TP, tuple[int, list[Any]]]:
+        """Fetch once; per topic partition, the position that the records go on from, and they.
+
+        What is handed over joins what was handed over before, so that records that get lost on
+        their way show as a gap in the task. Nothing once the client was sought for another
+        assignment than `epoch`.
+        """
+        found: dict[TP, tuple[int, list[Any]]]
+        found = await self.call_thread(self._fetch, active, timeout, epoch)
+        return found
+
+    async def _fetch(
+        self, active: set[TP], timeout: float, epoch: int
+    ) -> dict[TP, tuple[int, list[Any]]]:
+        if self._sought != epoch:
+            return {}
+        consumer = self._ensure_consumer()
+        fetched = await self._fetch_records(
+            consumer, active, timeout=timeout, max_records=consumer._max_poll_records
+        )
+        found: dict[TP, tuple[int, list[Any]]] = {}
+        for tp, records in fetched.items():
+            if not records or tp not in self._handed:
+                continue
+            if self._sought != epoch:
+                # The client lets a fetch wait while partitions are assigned anew. These records
+                # lie behind the new seek and would be taken for void: fetch them again.
+                consumer.seek(tp, records[0].offset)
+                continue
+            found[TP(*tp)] = self._handed[tp], records
+            self._handed[tp] = records[-1].offset + 1
+        return found
 
     async def beginning(self, tp: TP) -> int:
         """The lowest offset that can still be read."""
@@ -103,8 +144,6 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Per topic partition, the position behind what has been handed on.
-        self._next: dict[TP, int] = {}
         #: The assignment (`Engine.epoch`) that the last seek was for.
         self._sought = 0
 
@@ -125,13 +164,12 @@ class Consumer(driver.Consumer):
             # one task would end without a word and no later assignment would be fetched.
             raise IllegalStateError(str(error)) from error
         positions = {
-            TP(topic, partition): position
+            TopicPartition(topic, partition): position
             for partition, topics in fenced.items()
             for topic, position in topics.items()
         }
         thread = cast(ConsumerThread, self._thread)
-        await thread.seek_all({TopicPartition(*tp): p for tp, p in positions.items()})
-        self._next = positions
+        await thread.seek_all(positions, epoch)
         self._sought = epoch
         self._read_offset.clear()
 
@@ -148,22 +186,21 @@ class Consumer(driver.Consumer):
             # from before the fence.
             await asyncio.sleep(_SHORT_WAIT)
             return
-        fetched = await self._getmany(
-            active_partitions=active, timeout=_SHORT_WAIT if congested else _LONG_WAIT
+        fetched = await cast(ConsumerThread, self._thread).fetch(
+            active, _SHORT_WAIT if congested else _LONG_WAIT, epoch
         )
-        for tp, records in fetched.items():
+        for tp, (begin, records) in fetched.items():
             if not self.flow_active or epoch != engine.epoch:
                 # A rebalance came between: the tasks' next owners fetch these again.
                 return
-            tp = TP(*tp)
-            if records and tp in self._next:
-                yield tp, await self._to_batch(tp, records, epoch)
+            yield tp, await self._to_batch(tp, begin, records, epoch)
 
-    async def _to_batch(self, tp: TP, records: list[Any], epoch: int) -> ConsumerMessage:
-        begin, end = self._next[tp], records[-1].offset + 1
+    async def _to_batch(
+        self, tp: TP, begin: int, records: list[Any], epoch: int
+    ) -> ConsumerMessage:
+        end = records[-1].offset + 1
         if records[0].offset > begin:
             await self._explain_gap(tp, begin, records[0].offset)
-        self._next[tp] = end
         batch = FetchedBatch(tp.topic, tp.partition, begin, end, records, epoch)
         first = records[0]
         return ConsumerMessage(
