@@ -39,7 +39,7 @@ bench: $(READY) ## Throughput against the same core under stock Faust, as ratios
 	$(BIN)/python -m tests.bench
 
 chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
-	$(BIN)/pytest -m chaos
+	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s
 
 lock: ## Pin the newest dependencies that pyproject.toml allows (needs uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.txt

@@ -97,7 +97,7 @@ def build_app(
         ),
         observer=_Log(),
     )
-    app.Table(
+    accounts = app.Table(
         "accounts",
         partitions=settings.partitions,
         changelog_topic=app.topic(
@@ -107,7 +107,7 @@ def build_app(
     )
     for topic in inputs:
         _add_agent(app, topic, topic.removeprefix(prefix))
-    add_views(app)
+    add_views(app, accounts)
     return app
 
 

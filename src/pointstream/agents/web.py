@@ -51,7 +51,7 @@ table{border-collapse:collapse;width:100%}td,th{text-align:right;padding:.2rem .
 border-bottom:1px solid #ddd}td:nth-child(2),th:nth-child(2){text-align:left}</style>
 <h1>pointstream</h1><p id="head">&hellip;</p><table><thead><tr><th>partition<th>phase<th>processed
 <th>waiting<th>to restore</thead><tbody id="rows"></tbody></table>
-<p><a href="/status">/status</a> (JSON) &middot; /accounts/MEMBER (JSON, members of this worker)</p>
+<p><a href="/status">/status</a> (JSON) &middot; /accounts/MEMBER (JSON)</p>
 <script>
 async function show(){
   const s=await (await fetch('/status')).json(), rows=document.getElementById('rows');
@@ -65,8 +65,11 @@ show();setInterval(show,1000);
 </script>"""
 
 
-def add_views(app: StreamApp) -> None:
-    """Add `/` (a page), `/status` (JSON) and `/accounts/{member_id}` (JSON)."""
+def add_views(app: StreamApp, accounts: Any) -> None:
+    """Add `/` (a page), `/status` (JSON) and `/accounts/{member_id}` (JSON).
+
+    `accounts` is the table by which Faust routes a question about a member to the owner.
+    """
 
     @app.page("/")
     class Home(View):
@@ -84,10 +87,11 @@ def add_views(app: StreamApp) -> None:
 
     @app.page("/accounts/{member_id}")
     class Account(View):
-        """One account of a partition that this worker owns, as last committed."""
+        """One account as last committed, from whichever worker owns it."""
 
-        async def get(self, request: Request, member_id: str, **kwargs: Any) -> Response:
-            key = account_key(member_id.encode())
+        @app.table_route(table=accounts, match_info="member_id")
+        async def get(self: View, request: Request, **kwargs: Any) -> Response:
+            key = account_key(request.match_info["member_id"].encode())
             for task in app.engine.tasks.values():
                 value = task.read(key)
                 if value is not None:
@@ -99,4 +103,4 @@ def add_views(app: StreamApp) -> None:
                             "conservation": conservation(account),
                         }
                     )
-            return self.error(404, "no such account on this worker")
+            return self.error(404, "no such account")

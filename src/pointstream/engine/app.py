@@ -44,7 +44,8 @@ class BatchSchema(faust.Schema[Any, Any]):
     def dumps_key(
         self, app: Any, key: Any, *, headers: OpenHeadersArg, **kwargs: Any
     ) -> tuple[Any, OpenHeadersArg]:
-        return key, headers
+        # Faust asks this to find the owner of a key, for a table's web route.
+        return key.encode() if isinstance(key, str) else key, headers
 
 
 @dataclass(slots=True)

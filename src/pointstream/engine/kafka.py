@@ -92,7 +92,7 @@ class KafkaPartitionLog:
             transaction_timeout_ms=cluster.transaction_timeout_ms,
             max_batch_size=_PRODUCER_BATCH_BYTES,
             # The size of one oversized dead letter with its headers, not of a batch.
-            max_request_size=4 << 20,
+            max_request_size=32 << 20,
             request_timeout_ms=cluster.request_timeout_ms,
             **cluster.security,
         )

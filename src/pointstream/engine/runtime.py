@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from pointstream.engine.errors import CorruptStore
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
@@ -89,7 +90,15 @@ class Engine:
         )
         await self._reader.start()
         await self._ticker.start()
-        self._identity = await self._find_identity()
+        started = time.monotonic()
+        while True:
+            try:
+                self._identity = await self._find_identity()
+                break
+            except (KafkaError, OSError) as error:
+                # One node of several may be down, and the admin client asks a node at random.
+                cluster.on_waiting(f"the cluster's id ({error})", time.monotonic() - started)
+                await asyncio.sleep(0.5)
         self._ticking = self._watched(self._tick_forever())
 
     async def _find_identity(self) -> bytes:

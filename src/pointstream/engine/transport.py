@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
+from aiokafka.partitioner import murmur2
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -29,7 +30,7 @@ from pointstream.engine.runtime import Overtaken
 if TYPE_CHECKING:
     from pointstream.engine.runtime import Engine
 
-__all__ = ["Consumer", "FetchedBatch", "Transport"]
+__all__ = ["Consumer", "FetchedBatch", "Producer", "Transport"]
 
 #: How long a fetch waits for records while some partitions are not asked for; a partition
 #: that gets room again must not wait a whole second for the others.
@@ -231,8 +232,20 @@ class Consumer(driver.Consumer):
             )
 
 
+class Producer(driver.Producer):
+    """Faust's producer. Nothing is sent with it; it only tells where a key lives."""
+
+    def key_partition(self, topic: str, key: bytes) -> TP:
+        """The partition of a key, as every Kafka client places it.
+
+        Faust's looks it up among topics that this producer, which never sends, knows nothing of.
+        """
+        return TP(topic, (int(murmur2(key)) & 0x7FFFFFFF) % self.app.conf.topic_partitions)
+
+
 class Transport(driver.Transport):
     """Registered as `pointstream://` among Faust's transports."""
 
     Consumer: ClassVar[type[Any]] = Consumer
+    Producer: ClassVar[type[Any]] = Producer
     driver_version = f"pointstream on aiokafka={aiokafka.__version__}"
