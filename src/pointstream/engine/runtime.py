@@ -6,7 +6,7 @@ A task that fails takes the process with it.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Engine:
         """`on_fault` is called with the error of a task that failed; it must end the process."""
         self.config = config
         self.tasks: dict[int, PartitionTask] = {}
-        #: Counts assignments. A batch fetched under an earlier one is void.
+        #: Goes up whenever partitions come or go. What was fetched under an earlier one is void.
         self.epoch = 0
         self._make_processor = processor
         self._on_fault = on_fault
@@ -74,6 +74,9 @@ class Engine:
         self._standbys: dict[int, asyncio.Task[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._shares = Shares()
+        # A store must be closed before the next assignment opens it.
+        self._changing = asyncio.Lock()
+        self._stopping = False
         self._restoring = asyncio.Semaphore(config.restoring_at_once)
 
     # -- life --------------------------------------------------------------------------
@@ -114,6 +117,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Give everything up cleanly: open transactions finish first."""
+        self._stopping = True
         if self._ticking is not None:
             self._ticking.cancel()
         await self.revoke()
@@ -125,28 +129,35 @@ class Engine:
 
     async def assign(self, partitions: Iterable[int], standbys: Iterable[int] = ()) -> None:
         """Own `partitions`, keep warm copies of `standbys`. Ends whatever was owned before."""
-        await self.revoke()
-        self.epoch += 1
+        async with self._changing:
+            await self._give_up()
+            if not self._stopping:
+                self._take(partitions, standbys)
+
+    def _take(self, partitions: Iterable[int], standbys: Iterable[int]) -> None:
         for partition in sorted(partitions):
             task = self._new_task(partition)
             self.tasks[partition] = task
             self._positions[partition] = asyncio.create_task(task.acquire())
             self._lives[partition] = self._watched(self._live(task))
         for partition in sorted(set(standbys) - set(self.tasks)):
-            self._standbys[partition] = self._watched(self._keep_warm(partition))
+            self._standbys[partition] = self._watched(self._keep_warm(partition, self.epoch))
         logger.info("partitions assigned", partitions=sorted(self.tasks), epoch=self.epoch)
 
     async def revoke(self) -> None:
         """Give up every partition, after its open transaction has ended."""
+        async with self._changing:
+            await self._give_up()
+
+    async def _give_up(self) -> None:
+        self.epoch += 1
         tasks, self.tasks = self.tasks, {}
         background: list[asyncio.Task[Any]] = [*self._standbys.values()]
         self._standbys = {}
         await asyncio.gather(*(task.drain() for task in tasks.values()))
         background += [*self._positions.values(), *self._lives.values()]
         self._positions, self._lives = {}, {}
-        for each in background:
-            each.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await _end(background)
         await asyncio.gather(*(task.close() for task in tasks.values()))
         if tasks:
             logger.info("partitions given up", partitions=sorted(tasks))
@@ -209,16 +220,18 @@ class Engine:
         await self._send_tick(task.partition)
         await task.run()
 
-    async def _keep_warm(self, partition: int) -> None:
+    async def _keep_warm(self, partition: int, epoch: int) -> None:
         """Follow the changelog of a partition that another worker owns."""
         assert self._reader is not None
         log = KafkaPartitionLog(self.config.cluster, partition, self._reader)
         store = self._open_store(partition)
         try:
-            while True:
+            while self.epoch == epoch:
                 try:
                     async for changes, reached, _ in log.changelog(store.position):
                         store.write(changes, reached)
+                        if self.epoch != epoch:
+                            break
                 except LookupError:
                     store.clear()
                 await asyncio.sleep(1.0)
@@ -277,3 +290,15 @@ class Engine:
     def _inspect(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_fault(error)
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Again and again: Kafka clients swallow a cancellation that reaches them while they close.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)

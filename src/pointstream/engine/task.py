@@ -186,6 +186,10 @@ class PartitionTask:
         """
         self.phase = Phase.RESTORING
         await self._restore_store()
+        if self.phase is Phase.CLOSED:
+            # Given up meanwhile. Not left to the cancellation alone: clients swallow one at times
+            # while they close, and a task that came to life after that would never end.
+            return
         inside = self._positions_inside()
         self.positions = {
             topic: self._agree(topic, offset, inside.get(topic), self._beginnings[topic])
@@ -243,6 +247,8 @@ class PartitionTask:
             self._store.write(changes, reached)
             done += len(changes)
             self.restore_remaining = max(0, end - reached)
+            if self.phase is Phase.CLOSED:
+                return
             self._observer.restoring(self.partition, done, self.restore_remaining)
 
     # -- running -----------------------------------------------------------------------
@@ -269,8 +275,8 @@ class PartitionTask:
         return self._inbox is None or self._inbox.size >= self.limits.inbox_records // tasks
 
     async def run(self) -> None:
-        """Process until cancelled. `drain` tells how to stop without cutting a transaction."""
-        while True:
+        """Process until `drain`, which stops without cutting a transaction."""
+        while self.phase is not Phase.CLOSED:
             if not await self.step():
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -354,6 +360,7 @@ class PartitionTask:
         """Let an open transaction finish, then refuse every further batch."""
         async with self._lock:
             self.phase = Phase.CLOSED
+            self._arrived.set()
 
     async def close(self) -> None:
         """Give up the partition: `drain`, then release the producer and the store."""
