@@ -85,11 +85,12 @@ def test_workers_wait_for_a_broker_that_is_away_and_go_on(
                     lambda: all(map(waits, running)), "running workers that say they wait"
                 )
                 await asyncio.to_thread(own_broker.restart)
-                # Then all go on, none had to be started again, and every input counts once
+                # Then all go on (a worker that the group gave up meanwhile, after a restart), and
+                # every input counts once
                 await publishing
                 found = await drive.finish()
                 assert not found, "\n".join(found)
-                assert drive.restarts == []
+                assert set(drive.restarts) <= {"Fenced"}
                 assert late.has_said("partitions assigned")
 
     asyncio.run(scenario())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from pointstream.agents.processor import MEMBER_INPUTS, TICKS, PointsProcessor
 from pointstream.engine import EngineError
@@ -21,10 +21,10 @@ from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.log import Transaction
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.engine.task import Guards, PartitionTask
-from pointstream.engine.topics import ensure_topics
+from pointstream.engine.topics import Topic, ensure_topics
 from pointstream.ledger import Ledger
 from pointstream.operations.programme import load_programme
-from pointstream.operations.publish import OutgoingRecord, Publisher
+from pointstream.operations.publish import Publisher
 from pointstream.operations.settings import Settings
 from pointstream.operations.topics import wanted_topics
 from pointstream.rules.compile import compile_programme
@@ -60,15 +60,20 @@ class World:
         self.cluster = Cluster(self.servers, self.name, inputs, f"{self.prefix}internal.changelog")
         self.memory = RocksMemory()
         settings = Settings(bootstrap_servers=self.servers, topic_prefix=self.prefix, partitions=1)
-        await ensure_topics(self.servers, wanted_topics(settings))
+        # Ticks with times of the test's own: nobody waits for what has to ripen.
+        ticks = self.prefix + TICKS
+        topics = [
+            Topic(ticks, 1) if topic.name == ticks else topic for topic in wanted_topics(settings)
+        ]
+        await ensure_topics(self.servers, topics)
         self.reader = self.cluster.consumer(group_id=self.name)
         await self.reader.start()
         async with Publisher(self.servers) as publisher:
             for record in (*self.story.opening(), *self.story.stream()):
                 await publisher.put(record)
-            # Long after: what has to ripen is ripe.
-            later = b"%d" % (time.time() * 1000 + 60_000)
-            await publisher.put(OutgoingRecord(self.prefix + TICKS, b"", later))
+        async with AIOKafkaProducer(bootstrap_servers=self.servers) as producer:
+            later_ms = int(time.time() * 1000) + 60_000
+            await producer.send_and_wait(ticks, b"", partition=0, timestamp_ms=later_ms)
 
     def log(self) -> KafkaPartitionLog:
         return KafkaPartitionLog(self.cluster, 0, self.reader)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
-from pointstream.contracts.wire import MAX_TIME_MS, cloudevent_headers, dumps
+from pointstream.contracts.wire import cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
 from pointstream.ledger.decision import Entry
@@ -60,9 +60,11 @@ class PointsProcessor:
         output, suffixes = self._output, self._suffixes
         for record in records:
             suffix = suffixes[record.topic]
-            if suffix is TICKS:
-                self._tick(suffix, record, output)
-            else:
+            # The broker's time, also of a tick: a worker's clock that runs ahead must not expire
+            # anybody's points.
+            for due in self._ledger.advance(record.timestamp):
+                self._send_decision("timers", due, output)
+            if suffix is not TICKS:
                 self._event(suffix, record, output)
 
     def finish(self) -> None:
@@ -73,26 +75,14 @@ class PointsProcessor:
         self._output = Output(0)
 
     def _event(self, suffix: str, record: InputRecord, output: Output) -> None:
-        ledger = self._ledger
-        for due in ledger.advance(record.timestamp):
-            self._send_decision("timers", due, output)
         decoded = decode(
             suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
         )
         if isinstance(decoded, Refusal):
             self._refuse(suffix, decoded.code, decoded.message, record, output)
             return
-        decision = ledger.decide(decoded.event, decoded.digest, _source(record))
+        decision = self._ledger.decide(decoded.event, decoded.digest, _source(record))
         self._send_decision(suffix, decision, output)
-
-    def _tick(self, suffix: str, record: InputRecord, output: Output) -> None:
-        value = record.value or b""
-        if not value.isdigit() or len(value) > 15 or int(value) > MAX_TIME_MS:
-            message = "a tick is the time in milliseconds since the epoch, in ASCII digits"
-            self._refuse(suffix, DeadLetterCode.SCHEMA_INVALID, message, record, output)
-            return
-        for due in self._ledger.advance(int(value)):
-            self._send_decision("timers", due, output)
 
     def _refuse(
         self,
