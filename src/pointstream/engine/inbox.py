@@ -61,6 +61,10 @@ class Inbox:
         self._queues = {topic: _Queue(offset) for topic, offset in positions.items()}
         self._check_position = check_position
         self.size = 0
+        #: Bytes of the values among them.
+        self.bytes = 0
+        #: Topics whose position has moved without a record: past transaction markers.
+        self._moved: set[str] = set()
         #: Records received again and dropped.
         self.dropped = 0
 
@@ -89,6 +93,7 @@ class Inbox:
                     return
         queue.received = end
         if not records:
+            self._moved.add(topic)
             return
         last = queue.times[-1] if queue.times else 0
         times = accumulate((r.timestamp for r in records), max, initial=last)
@@ -96,11 +101,22 @@ class Inbox:
         queue.records.extend(records)
         queue.times.extend(times)
         self.size += len(records)
+        self.bytes += sum(map(_weight, records))
 
-    def take(self, limit: int) -> Batch | None:
-        """Remove up to `limit` records, oldest first over all topics."""
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self.size or self._moved)
+
+    def take(self, limit: int, limit_bytes: int = 1 << 62) -> Batch | None:
+        """Remove up to `limit` records or `limit_bytes` of them, oldest first over all topics.
+
+        One record at least, however large. Without any, a batch can still move positions.
+        """
         if not self.size:
-            return None
+            return Batch([], self._pass_markers()) if self._moved else None
+        if self.bytes > limit_bytes:
+            limit = self._fitting(limit, limit_bytes)
         waiting = [(t, q) for t, q in self._queues.items() if q.head < len(q.records)]
         if len(waiting) == 1:
             topic, queue = waiting[0]
@@ -110,7 +126,31 @@ class Inbox:
             records, counts = self._merge(waiting, limit)
         taken = {topic: self._advance(topic, count) for topic, count in counts.items()}
         self.size -= len(records)
-        return Batch(records, taken)
+        self.bytes -= sum(map(_weight, records))
+        return Batch(records, self._pass_markers() | taken)
+
+    def _fitting(self, limit: int, limit_bytes: int) -> int:
+        """How many records fit, whichever they are: the largest ones are counted first."""
+        weights = sorted(
+            (_weight(r) for q in self._queues.values() for r in q.records[q.head :]), reverse=True
+        )
+        total, count = 0, 0
+        for weight in weights[:limit]:
+            total += weight
+            if total > limit_bytes:
+                break
+            count += 1
+        return max(1, count)
+
+    def _pass_markers(self) -> dict[str, tuple[int, int]]:
+        """The positions of topics that moved and have nothing waiting in front of the markers."""
+        passed = {}
+        for topic in tuple(self._moved):
+            queue = self._queues[topic]
+            if queue.head == len(queue.records):
+                passed[topic] = (queue.received, queue.received)
+                self._moved.discard(topic)
+        return passed
 
     @staticmethod
     def _merge(
@@ -138,8 +178,13 @@ class Inbox:
         if queue.head == len(queue.records):
             # All taken: the position is the end of the fetch, past any marker behind it.
             position = queue.received
+            self._moved.discard(topic)
         else:
             position = queue.records[queue.head].offset
         if queue.head * 2 >= len(queue.records):
             queue.compact()
         return first, position
+
+
+def _weight(record: InputRecord) -> int:
+    return len(record.value or b"")

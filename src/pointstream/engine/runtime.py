@@ -5,18 +5,20 @@ A task that fails takes the process with it.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from pointstream.engine.errors import CorruptStore
+from pointstream.engine.errors import CorruptStore, EngineError
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.records import InputRecord, Processor
 from pointstream.engine.store import RocksMemory, RocksStore
@@ -25,6 +27,8 @@ from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, Shares
 __all__ = ["Engine", "EngineConfig", "Overtaken"]
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Overtaken(Exception):
@@ -91,18 +95,21 @@ class Engine:
             request_timeout_ms=cluster.request_timeout_ms,
             **cluster.security,
         )
-        await self._reader.start()
-        await self._ticker.start()
+        await self._until_answered("its own clients", self._reader.start)
+        await self._until_answered("its own clients", self._ticker.start)
+        self._identity = await self._until_answered("the cluster's id", self._find_identity)
+        self._ticking = self._watched(self._tick_forever())
+
+    async def _until_answered(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         started = time.monotonic()
         while True:
             try:
-                self._identity = await self._find_identity()
-                break
+                return await ask()
             except (KafkaError, OSError) as error:
-                # One node of several may be down, and the admin client asks a node at random.
-                cluster.on_waiting(f"the cluster's id ({error})", time.monotonic() - started)
+                # One node of several may be down, and a client asks one at random.
+                waited = time.monotonic() - started
+                self.config.cluster.on_waiting(f"{what} ({error})", waited)
                 await asyncio.sleep(0.5)
-        self._ticking = self._watched(self._tick_forever())
 
     async def _find_identity(self) -> bytes:
         """What local state belongs to: this cluster's changelog, not another's of that name."""
@@ -211,7 +218,8 @@ class Engine:
         await asyncio.shield(self._positions[task.partition])
         async with self._restoring:
             started = time.perf_counter()
-            await task.restore()
+            if not await task.restore():
+                return
         logger.info(
             "partition ready",
             partition=task.partition,
@@ -227,13 +235,14 @@ class Engine:
         store = self._open_store(partition)
         try:
             while self.epoch == epoch:
-                try:
-                    async for changes, reached, _ in log.changelog(store.position):
-                        store.write(changes, reached)
-                        if self.epoch != epoch:
-                            break
-                except LookupError:
-                    store.clear()
+                # A store whose position the changelog does not have stands at a commit whose
+                # markers are not written yet, or is the next owner's to judge.
+                with contextlib.suppress(LookupError):
+                    async with aclosing(log.changelog(store.position)) as changelog:
+                        async for changes, reached, _ in changelog:
+                            store.write(changes, reached)
+                            if self.epoch != epoch:
+                                break
                 await asyncio.sleep(1.0)
         finally:
             store.close()
@@ -253,7 +262,16 @@ class Engine:
         task = self.tasks.get(partition)
         if task is None or epoch != self.epoch:
             return
-        task.offer(topic, begin, end, records)
+        try:
+            task.offer(topic, begin, end, records)
+        except EngineError as error:
+            # Raised here it would reach Faust's agent, which is restarted after an error and goes
+            # on with the next batch.
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the process: going on would be wrong."""
+        self._on_fault(error)
 
     def congested(self) -> set[int]:
         """Partitions that should not be fetched for now."""
@@ -289,7 +307,7 @@ class Engine:
 
     def _inspect(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_fault(error)
+            self.fail(error)
 
 
 async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:

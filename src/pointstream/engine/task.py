@@ -22,13 +22,15 @@ next owner begins at what is committed.
 import asyncio
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import orjson
 
-from pointstream.engine.errors import PositionGap, PositionMismatch, RecordsDeleted
+from pointstream.engine.errors import PositionGap, StateLost
 from pointstream.engine.inbox import Batch, Inbox
 from pointstream.engine.log import Change, PartitionLog, Transaction
+from pointstream.engine.positions import agree
 from pointstream.engine.records import InputRecord, Outgoing, Output, Processor, Target
 from pointstream.engine.state import State
 from pointstream.engine.store import Store
@@ -82,6 +84,9 @@ class Limits:
     #: Above this many waiting records, over all tasks of a process, a partition that has its share
     #: of them is not fetched.
     inbox_records: int = 16_000
+    #: The same in bytes of values: a few large records weigh as much as many.
+    batch_bytes: int = 4 << 20
+    inbox_bytes: int = 32 << 20
     #: Records processed without giving way to other tasks' input and output.
     slice_records: int = 50
 
@@ -150,7 +155,7 @@ class PartitionTask:
         self._boundary = boundary
         self._clock = clock
         self._committed: dict[str, int | None] = {}
-        self._beginnings: dict[str, int] = {}
+        self._bounds: dict[str, tuple[int, int]] = {}
         self._store: Store | None = None
         self._processor: Processor | None = None
         self._inbox: Inbox | None = None
@@ -171,58 +176,57 @@ class PartitionTask:
             self._boundary(Boundary.POSITIONED)
             await self._log.fence()
             self._boundary(Boundary.FENCED)
-        self._beginnings = await self._log.beginnings()
+        self._bounds = await self._log.bounds()
         return {
-            topic: self._beginnings[topic] if offset is None else offset
+            topic: self._bounds[topic][0] if offset is None else offset
             for topic, offset in self._committed.items()
         }
 
-    async def restore(self) -> None:
+    async def restore(self) -> bool:
         """Bring the store up to the changelog's end and agree on the positions; then run.
 
+        Returns whether the task runs; not so when it was given up meanwhile.
+
         Raises:
+            StateLost: there are positions, but the state that belongs to them is nowhere.
             PositionMismatch: the group's offsets were changed behind the state's back.
             RecordsDeleted: retention was faster than the worker.
         """
-        self.phase = Phase.RESTORING
-        await self._restore_store()
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.RESTORING
+            await self._restore_store()
         if self.phase is Phase.CLOSED:
-            # Given up meanwhile. Not left to the cancellation alone: clients swallow one at times
-            # while they close, and a task that came to life after that would never end.
-            return
-        inside = self._positions_inside()
-        self.positions = {
-            topic: self._agree(topic, offset, inside.get(topic), self._beginnings[topic])
-            for topic, offset in self._committed.items()
-        }
+            # Not left to the cancellation alone: clients swallow one at times while they close,
+            # and a task that came to life after that would never end.
+            return False
+        self.positions = self._agree(self._positions_inside())
         self._inbox = Inbox(self.positions, check_position=self._guards.check_position)
         self._processor = self._make_processor()
         self.phase = Phase.RUNNING
         self._boundary(Boundary.RESTORED)
+        return True
 
-    def _agree(self, topic: str, committed: int | None, inside: int | None, beginning: int) -> int:
-        """Return the one position that the group, the state and the topic agree on."""
+    def _agree(self, inside: Mapping[str, int]) -> dict[str, int]:
         if not self._guards.agree_on_positions:
-            return committed if committed is not None else beginning
-        if committed is None:
-            # Kafka forgets the offsets of a group that was away for a week. The state has not.
-            committed = inside
-        if inside is not None and committed != inside:
-            raise PositionMismatch(
-                f"{topic}[{self.partition}]: the group's committed position is {committed}, the "
-                f"state was built up to {inside}. Were the group's offsets reset? Set them to "
-                f"{inside} again, or delete the group's offsets to go on from the state."
+            return {
+                topic: self._bounds[topic][0] if offset is None else offset
+                for topic, offset in self._committed.items()
+            }
+        if not inside and self._has_committed():
+            raise StateLost(
+                f"partition {self.partition}: the group has committed positions, but neither the "
+                f"changelog nor the disk has the state that belongs to them. Bring the changelog "
+                f"back, or delete the group's offsets to process everything anew."
             )
-        if committed is None:
-            return beginning
-        if committed < beginning:
-            raise RecordsDeleted(
-                f"{topic}[{self.partition}]: {beginning - committed} records from position "
-                f"{committed} on were deleted by retention before they were processed. Publish "
-                f"them again, set the group's offset to {beginning} to go on without them, and "
-                f"raise retention.ms."
+        return {
+            topic: agree(
+                f"{topic}[{self.partition}]", offset, inside.get(topic), self._bounds[topic]
             )
-        return committed
+            for topic, offset in self._committed.items()
+        }
+
+    def _has_committed(self) -> bool:
+        return any(offset is not None for offset in self._committed.values())
 
     def _positions_inside(self) -> Mapping[str, int]:
         assert self._store is not None
@@ -234,7 +238,13 @@ class PartitionTask:
         try:
             await self._restore_from(store.position)
         except LookupError as error:
-            # The changelog was cut or made anew: what the store has fits nothing any more.
+            if self._guards.agree_on_positions and self._has_committed():
+                # The store may be all that is left of the state: it is not touched.
+                raise StateLost(
+                    f"partition {self.partition}: {error}. The changelog was cut or made anew. "
+                    f"Bring it back, or delete the local state and the group's offsets to process "
+                    f"everything anew."
+                ) from error
             self._observer.discarded(self.partition, str(error))
             store.clear()
             await self._restore_from(None)
@@ -242,14 +252,15 @@ class PartitionTask:
     async def _restore_from(self, position: int | None) -> None:
         assert self._store is not None
         done = 0
-        async for changes, reached, end in self._log.changelog(position):
-            # A key may come twice in one read; the later value wins within a write batch.
-            self._store.write(changes, reached)
-            done += len(changes)
-            self.restore_remaining = max(0, end - reached)
-            if self.phase is Phase.CLOSED:
-                return
-            self._observer.restoring(self.partition, done, self.restore_remaining)
+        async with aclosing(self._log.changelog(position)) as changelog:
+            async for changes, reached, end in changelog:
+                # A key may come twice in one read; the later value wins within a write batch.
+                self._store.write(changes, reached)
+                done += len(changes)
+                self.restore_remaining = max(0, end - reached)
+                if self.phase is Phase.CLOSED:
+                    return
+                self._observer.restoring(self.partition, done, self.restore_remaining)
 
     # -- running -----------------------------------------------------------------------
 
@@ -262,7 +273,7 @@ class PartitionTask:
         self._inbox.offer(topic, begin, end, records)
         if self._inbox.dropped > dropped:
             self._observer.dropped(self.partition, self._inbox.dropped - dropped)
-        if self._inbox.size:
+        if self._inbox.pending:
             self._arrived.set()
 
     @property
@@ -272,7 +283,13 @@ class PartitionTask:
 
     def congested(self, tasks: int = 1) -> bool:
         """Whether the partition should not be fetched for now, as one of so many `tasks`."""
-        return self._inbox is None or self._inbox.size >= self.limits.inbox_records // tasks
+        if self._inbox is None:
+            return True
+        limits = self.limits
+        return (
+            self._inbox.size >= limits.inbox_records // tasks
+            or self._inbox.bytes >= limits.inbox_bytes // tasks
+        )
 
     async def run(self) -> None:
         """Process until `drain`, which stops without cutting a transaction."""
@@ -284,12 +301,12 @@ class PartitionTask:
     async def step(self) -> bool:
         """Process one batch; False when there was nothing to do."""
         assert self._inbox is not None
-        if not self._inbox.size:
+        if not self._inbox.pending:
             return False
         async with self._shares.batches, self._lock:
             if self.phase is not Phase.RUNNING:
                 return False
-            batch = self._inbox.take(self.limits.batch_records)
+            batch = self._inbox.take(self.limits.batch_records, self.limits.batch_bytes)
             if batch is None:
                 return False
             await self._transact(batch)
