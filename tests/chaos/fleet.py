@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -16,11 +15,12 @@ from typing import Any, Self
 
 import orjson
 
+from pointstream.operations.processes import ends_with_parent
+
 __all__ = ["EXIT_FAULT", "Fleet", "WorkerProcess"]
 
 #: What a worker ends with that met a fault; see `engine.app`.
 EXIT_FAULT = 70
-_PR_SET_PDEATHSIG = 1
 # Below the range that the kernel takes client ports from, so that a restart finds its port free.
 _PORTS = iter(range(14_000 + os.getpid() % 900, 15_000))
 
@@ -66,7 +66,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=ends_with_parent(signal.SIGKILL),
             )
         self.lives += 1
         self.frozen = False
@@ -189,11 +189,6 @@ class Fleet:
 
     def log_ends(self) -> str:
         return "\n".join(f"-- worker {w.number}:\n{w.log_end()}" for w in self.workers)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _free_port() -> int:

@@ -57,6 +57,8 @@ class StreamSettings:
     web_host: str = "127.0.0.1"
     #: 0 for no web server.
     web_port: int = 6066
+    #: Where other workers reach that web server; None for `web_host` and `web_port`.
+    advertised_url: str | None = None
     partitions: int = 12
     replication_factor: int = 1
     standby_replicas: int = 0
@@ -112,6 +114,7 @@ class StreamApp(faust.App):
             web_bind=settings.web_host,
             web_host=settings.web_host,
             web_port=settings.web_port or 6066,
+            canonical_url=settings.advertised_url,
             datadir=str(config.data_dir),
             logging_config=None,
             loghandlers=[],

@@ -6,6 +6,7 @@ had the worker been up. It also proves that nothing is skipped: every batch says
 begins, and it must begin where the one before it ended.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -108,22 +109,22 @@ class Inbox:
         """Whether there is something to take."""
         return bool(self.size or self._moved)
 
-    def take(self, limit: int, limit_bytes: int = 1 << 62) -> Batch | None:
-        """Remove up to `limit` records or `limit_bytes` of them, oldest first over all topics.
+    def look(self, limit: int, limit_bytes: int = 1 << 62) -> list[InputRecord]:
+        """The next records to process, oldest first over all topics; they stay here.
 
-        One record at least, however large. Without any, a batch can still move positions.
+        Up to `limit` records or `limit_bytes` of values, but one at least, however large.
         """
-        if not self.size:
-            return Batch([], self._pass_markers()) if self._moved else None
         if self.bytes > limit_bytes:
             limit = self._fitting(limit, limit_bytes)
-        waiting = [(t, q) for t, q in self._queues.items() if q.head < len(q.records)]
+        waiting = [queue for queue in self._queues.values() if queue.head < len(queue.records)]
         if len(waiting) == 1:
-            topic, queue = waiting[0]
-            records = queue.records[queue.head : queue.head + limit]
-            counts = {topic: len(records)}
-        else:
-            records, counts = self._merge(waiting, limit)
+            (queue,) = waiting
+            return queue.records[queue.head : queue.head + limit]
+        return self._merge(waiting, limit)
+
+    def remove(self, records: list[InputRecord]) -> Batch:
+        """Take the first of what `look` returned, and what has only moved a position."""
+        counts = Counter(record.topic for record in records)
         taken = {topic: self._advance(topic, count) for topic, count in counts.items()}
         self.size -= len(records)
         self.bytes -= sum(map(_weight, records))
@@ -153,23 +154,15 @@ class Inbox:
         return passed
 
     @staticmethod
-    def _merge(
-        waiting: list[tuple[str, _Queue]], limit: int
-    ) -> tuple[list[InputRecord], dict[str, int]]:
+    def _merge(waiting: list[_Queue], limit: int) -> list[InputRecord]:
         # (time, rank of the topic, index) is unique, so the sort never compares records and
         # equal times fall in the fixed order of the topics.
         heads: list[tuple[int, int, int]] = []
-        for rank, (_, queue) in enumerate(waiting):
+        for rank, queue in enumerate(waiting):
             stop = min(len(queue.records), queue.head + limit)
             heads.extend((queue.times[i], rank, i) for i in range(queue.head, stop))
         heads.sort()
-        records: list[InputRecord] = []
-        counts: dict[str, int] = {}
-        for _, rank, index in heads[:limit]:
-            topic, queue = waiting[rank]
-            records.append(queue.records[index])
-            counts[topic] = counts.get(topic, 0) + 1
-        return records, counts
+        return [waiting[rank].records[index] for _, rank, index in heads[:limit]]
 
     def _advance(self, topic: str, count: int) -> tuple[int, int]:
         queue = self._queues[topic]

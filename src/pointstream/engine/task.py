@@ -306,22 +306,22 @@ class PartitionTask:
         async with self._shares.batches, self._lock:
             if self.phase is not Phase.RUNNING:
                 return False
-            batch = self._inbox.take(self.limits.batch_records, self.limits.batch_bytes)
-            if batch is None:
-                return False
-            await self._transact(batch)
+            await self._transact(self._inbox)
             return True
 
-    async def _transact(self, batch: Batch) -> None:
+    async def _transact(self, inbox: Inbox) -> None:
         assert self._store is not None
         assert self._processor is not None
         started = self._clock()
         state = State(self._store)
         output = Output(self.partition)
+        records = inbox.look(self.limits.batch_records, self.limits.batch_bytes)
         async with self._shares.turn:
-            await self._process(self._processor, batch.records, state, output)
+            done = await self._process(self._processor, records, state, output)
+        batch = inbox.remove(records[:done])
         sent = len(output)
-        self.positions.update({topic: after for topic, (_, after) in batch.taken.items()})
+        positions = {topic: after for topic, (_, after) in batch.taken.items()}
+        self.positions |= positions
         state.put(POSITIONS_KEY, orjson.dumps(self.positions))
         if self._journal is not None:
             output.records[self._journal] = [self._journal_record(batch)]
@@ -329,18 +329,13 @@ class PartitionTask:
         self._boundary(Boundary.PROCESSED)
         if not self._guards.store_after_commit:
             self._store.write(writes.items(), self._store.position or 0)
-        position = await self._log.commit(
-            Transaction(
-                records=output.records,
-                changes=[Change(key, value) for key, value in writes.items()],
-                positions={topic: after for topic, (_, after) in batch.taken.items()},
-            )
-        )
+        changes = [Change(key, value) for key, value in writes.items()]
+        position = await self._log.commit(Transaction(output.records, changes, positions))
         self._boundary(Boundary.COMMITTED)
         self._store.write(writes.items(), position)
         self._boundary(Boundary.STORED)
-        self.processed += len(batch.records)
-        self._observer.committed(self.partition, len(batch.records), self._clock() - started, sent)
+        self.processed += done
+        self._observer.committed(self.partition, done, self._clock() - started, sent)
 
     async def _process(
         self,
@@ -348,18 +343,24 @@ class PartitionTask:
         records: Sequence[InputRecord],
         state: State,
         output: Output,
-    ) -> None:
-        """Let the job take a batch, in slices between which other tasks' transactions go on.
+    ) -> int:
+        """Let the job take a batch, or its first records; returns how many.
 
-        A transaction is a handful of round trips. Did a batch hold the loop from end to end, each
-        of them would wait for all the others' batches.
+        In slices between which other tasks' transactions go on: a transaction is a handful of
+        round trips. Did a batch hold the loop from end to end, each of them would wait for all the
+        others' batches.
         """
         processor.begin(state, output)
-        size = self.limits.slice_records
+        size, done = self.limits.slice_records, 0
         for first in range(0, len(records), size):
-            processor.process(records[first : first + size])
+            some = records[first : first + size]
+            taken = processor.process(some)
+            done += taken
+            if taken < len(some):
+                break
             await asyncio.sleep(0)
         processor.finish()
+        return done
 
     def _journal_record(self, batch: Batch) -> Outgoing:
         """Which offsets of which topics, in which order: a replay takes them the same way."""

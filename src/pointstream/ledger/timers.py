@@ -13,7 +13,7 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_lot, split_lot_key, split_pending_key
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.errors import StateCorrupt
-from pointstream.ledger.moves import credit, look_ahead, reduce
+from pointstream.ledger.moves import credit, lapse, look_ahead, reduce
 from pointstream.ledger.parking import give_up
 from pointstream.ledger.records import Account, Lot, Totals
 from pointstream.ledger.state import NEVER, lots_prefix, pending_prefix, prefix_stop
@@ -21,9 +21,8 @@ from pointstream.ledger.state import NEVER, lots_prefix, pending_prefix, prefix_
 __all__ = ["ring"]
 
 
-def ring(book: Book, key: bytes, due_ms: int) -> Decision | None:
-    """Do what a timer was set for; None if nothing is to be done. Its key is deleted already."""
-    what = key[9:]
+def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
+    """Do what a timer was set for; None if nothing is to be done. It is taken off already."""
     if what[:1] == b"p":
         return give_up(book, what)
     if what[:1] != b"a":
@@ -50,6 +49,7 @@ def _activate(book: Book, account: Account, wallet: str, totals: Totals, due_ms:
     next_ms = NEVER
     moved: list[tuple[int, int, LotChange | None]] = []
     lots: list[Lot] = []
+    over: list[Lot] = []
     for key, value in book.state.scan(prefix, prefix_stop(prefix)):
         activates_ms, expires_ms, earned_ms, lot_id = split_pending_key(key, size)
         if activates_ms > due_ms:
@@ -59,11 +59,18 @@ def _activate(book: Book, account: Account, wallet: str, totals: Totals, due_ms:
         points = lot.points
         totals.pending -= points
         book.state.delete(key)
-        delta = credit(book, account, totals, lot)
-        change = lot_change(lot_id, delta, expires_ms, book) if delta else None
-        moved.append((points, delta, change))
+        delta = paid = 0
+        if expires_ms > due_ms:
+            delta = credit(book, account, totals, lot)
+            paid = points - delta
+        else:
+            over.append(lot)
+        # The points were in the lot already: only what pays a debt leaves it.
+        moved.append((points, delta, lot_change(lot_id, -paid, expires_ms, book)))
         lots.append(lot)
     _emit(book, account, wallet, totals, MovementType.ACTIVATED, moved, lots, due_ms)
+    for lot in over:
+        lapse(book, account, totals, lot)
     return next_ms
 
 
@@ -83,7 +90,7 @@ def _expire(book: Book, account: Account, wallet: str, totals: Totals, due_ms: i
         reduce(book, totals, key, lot, lot.points)
         totals.expired += lot.points
         if lot.order_id is not None:
-            book.keep_expired(account.member, lot)
+            book.keep_expired(account.member, lot.order_id, lot)
         change = lot_change(lot_id, -lot.points, expires_ms, book)
         moved.append((lot.points, -lot.points, change))
         lots.append(lot)
@@ -104,9 +111,7 @@ def _emit(
 ) -> None:
     if not moved:
         return
-    # Named after the first lot: a lot becomes active once and expires once, while one account can
-    # have several timers of one due time.
-    cause = Cause.timer(account.member, f"timer.{kind.value}", due_ms, lots[0].lot_id)
+    cause = Cause.timer(account.member, f"timer.{kind.value}", due_ms)
     one = lots[0] if len(lots) == 1 else None
     book.emit_split(
         account,
