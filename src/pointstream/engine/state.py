@@ -1,6 +1,6 @@
 """The state as a processor sees it: the store, with the batch's own writes laid over it."""
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -81,8 +81,13 @@ class State:
         return self._writes
 
     def _written(self, start: bytes, stop: bytes) -> list[bytes]:
-        if self._fresh:
-            self._sorted.extend(self._fresh)
-            self._sorted.sort()  # two sorted runs nearly always: close to linear
-            self._fresh.clear()
+        fresh = self._fresh
+        if fresh:
+            if len(fresh) * 64 < len(self._sorted):
+                for key in fresh:
+                    insort(self._sorted, key)
+            else:
+                self._sorted.extend(fresh)
+                self._sorted.sort()
+            fresh.clear()
         return self._sorted[bisect_left(self._sorted, start) : bisect_left(self._sorted, stop)]
