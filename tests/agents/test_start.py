@@ -18,12 +18,14 @@ import pytest
 
 from pointstream.agents import app as worker_app
 from pointstream.engine.app import EXIT_FAULT
+from pointstream.operations.broker import LocalBroker
+from pointstream.operations.broker.install import missing_for_kafka
 from pointstream.operations.premises import claim_directory
 
 # Nobody listens there: the port is reserved and needs privileges.
 _NOBODY = "127.0.0.1:1"
 #: Far less than it takes to give up on a broker, generous for a busy machine.
-_PROMPTLY_SECONDS = 15.0
+_PROMPTLY_SECONDS = 20.0
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -177,6 +179,69 @@ def test_a_stop_under_supervision_starts_nothing_anew(start: Start, words: str) 
     until_said(process, words)
 
     assert "anew" not in stops(process, signal.SIGTERM)
+
+
+#: A worker whose broker went silent just after the topics were found to be there.
+_PAST_THE_TOPICS = """
+import sys
+from pathlib import Path
+from pointstream.agents import app
+from pointstream.operations.settings import Settings
+
+async def found(settings):
+    pass
+
+app._prepare = found
+settings = Settings(bootstrap_servers=sys.argv[1], data_dir=Path(sys.argv[2]), web_port=0)
+sys.exit(app.run_worker(settings))
+"""
+
+
+def test_a_stop_while_clients_connect_is_clean(tmp_path: Path) -> None:
+    """They wait for a broker that takes connections and says nothing; the stop does not."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = f"127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PAST_THE_TOPICS, server, str(tmp_path / "data")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            until_said(process, "worker starts")
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            with connection:
+                assert "worker stopped" in stops(process, signal.SIGTERM)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.broker
+def test_a_stop_while_the_broker_hangs_is_clean(tmp_path: Path) -> None:
+    """At any moment of the start, on a broker that freezes: the stop does not wait for it."""
+    if missing := missing_for_kafka():
+        pytest.skip(" ".join(missing))
+    with LocalBroker(data_dir=tmp_path / "kafka") as broker:
+        for number, seconds in enumerate((0.15, 0.6, 1.5)):
+            environ = {
+                **os.environ,
+                "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+                "POINTSTREAM_DATA_DIR": str(tmp_path / f"data-{number}"),
+                "POINTSTREAM_WEB_PORT": "0",
+            }
+            command = [sys.executable, "-m", "pointstream", "worker"]
+            process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+            try:
+                until_said(process, "worker starts")
+                time.sleep(seconds)
+                broker.pause()
+                time.sleep(0.2)
+                assert "worker stopped" in stops(process, signal.SIGTERM)
+            finally:
+                process.kill()
+                process.communicate()
+                broker.resume()
 
 
 def broken() -> None:

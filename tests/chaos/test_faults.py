@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from pointstream.operations.broker import LocalBroker
 from pointstream.operations.broker.install import missing_for_kafka
+from pointstream.operations.reading import CommittedReader
 
 from .drive import Drive, driving
 from .fleet import Fleet, WorkerProcess
@@ -19,6 +21,8 @@ pytestmark = [pytest.mark.broker, pytest.mark.chaos]
 
 #: A stop that takes longer has waited for something. Generous: the machine may be busy.
 _STOP_SECONDS = 20.0
+#: By then a standby, which looks once a second, has what was committed.
+_WARM_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -33,12 +37,12 @@ def own_broker(tmp_path: Path) -> Iterator[LocalBroker]:
 @pytest.fixture
 def new_fleet(
     bootstrap_servers: str, unique_name: Callable[[str], str], tmp_path: Path
-) -> Iterator[Callable[[int], Fleet]]:
+) -> Iterator[Callable[..., Fleet]]:
     """Makes a fleet on the session's broker and leaves no worker behind."""
     fleets: list[Fleet] = []
 
-    def make(count: int) -> Fleet:
-        fleets.append(Fleet(count, tmp_path, bootstrap_servers, unique_name("faults")))
+    def make(count: int, **settings: object) -> Fleet:
+        fleets.append(Fleet(count, tmp_path, bootstrap_servers, unique_name("faults"), **settings))
         return fleets[-1]
 
     yield make
@@ -101,7 +105,7 @@ def waits(worker: WorkerProcess) -> bool:
 
 
 def test_corrupt_local_state_is_thrown_away_and_restored(
-    new_fleet: Callable[[int], Fleet],
+    new_fleet: Callable[..., Fleet],
 ) -> None:
     """The changelog is the truth: a broken disk is told and mended, and no balance changes."""
 
@@ -132,7 +136,7 @@ def test_corrupt_local_state_is_thrown_away_and_restored(
     asyncio.run(scenario())
 
 
-def test_workers_join_and_leave_under_load(new_fleet: Callable[[int], Fleet]) -> None:
+def test_workers_join_and_leave_under_load(new_fleet: Callable[..., Fleet]) -> None:
     """One worker, then three, then one again: each leaves within seconds, nothing is lost."""
 
     async def scenario() -> None:
@@ -165,3 +169,68 @@ def test_workers_join_and_leave_under_load(new_fleet: Callable[[int], Fleet]) ->
     started = time.monotonic()
     asyncio.run(scenario())
     print(f"{time.monotonic() - started:.0f} s")
+
+
+def restored(worker: WorkerProcess, lines_before: int = 0) -> int:
+    """Changelog records that a worker read to restore its partitions, since a line of its log."""
+    lines = list(worker.said())[lines_before:]
+    return sum(line["records"] for line in lines if line.get("event") == "restored")
+
+
+async def changelog_length(fleet: Fleet) -> int:
+    async with CommittedReader(fleet.servers) as reader:
+        topic = f"{fleet.prefix}internal.changelog"
+        places = [(topic, partition) for partition in await reader.partitions(topic)]
+        return sum((await reader.ends(places)).values())
+
+
+def test_a_standby_takes_over_without_restoring_everything(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    """With a second copy of each state a kill -9 costs a takeover, not a restore."""
+
+    async def scenario() -> None:
+        fleet = new_fleet(2, standby_replicas=1)
+        gone, heir = fleet.workers
+        async with driving(fleet, seed=14, events=8_000, members=200) as drive:
+            # Given two workers, each with a share and a warm copy of the other's
+            await open_with(drive, gone, heir)
+            await drive.until(
+                lambda: all(worker.has_said("partition ready") for worker in (gone, heir)),
+                "both to own partitions",
+            )
+            stream = list(drive.story.stream())
+            await drive.publish(stream[: len(stream) // 2])
+            await drive.until_taken()
+            await asyncio.sleep(_WARM_SECONDS)
+            length = await changelog_length(fleet)
+            # When one is killed
+            spoken = sum(1 for _ in heir.said())
+            drive.release(gone)
+            gone.kill()
+            await drive.until(
+                lambda: owned(heir, spoken) == set(range(6)), "the other to own all partitions"
+            )
+            # Then the other has hardly anything to restore
+            assert restored(heir, spoken) < length / 10
+            # And one that comes with an empty disk has: the count means something
+            shutil.rmtree(gone.data_dir)
+            spoken = sum(1 for _ in gone.said())
+            drive.keep(gone)
+            await drive.until(
+                lambda: len(owned(gone, spoken)) >= 2, "the killed one to own partitions again"
+            )
+            assert restored(gone, spoken) > length / 10
+            # And every input counts once
+            await drive.publish(stream[len(stream) // 2 :])
+            found = await drive.finish()
+            assert not found, "\n".join(found)
+            assert drive.restarts == []
+
+    asyncio.run(scenario())
+
+
+def owned(worker: WorkerProcess, lines_before: int) -> set[int]:
+    """The partitions that it made ready since a line of its log."""
+    lines = list(worker.said())[lines_before:]
+    return {line["partition"] for line in lines if line.get("event") == "partition ready"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 from pydantic import ValidationError
@@ -55,6 +56,9 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("app_id", "with space"),
         ("topic_prefix", "a/b"),
         ("web_port", 70_000),
+        ("advertised_url", "worker-1.example"),
+        ("advertised_url", "ftp://worker-1.example:6066"),
+        ("advertised_url", "http://worker-1.example:6066/status"),
         ("max_batch_records", 0),
         ("unheard_of", 1),
     ],
@@ -72,3 +76,23 @@ def test_a_session_outlives_a_lost_heartbeat() -> None:
     settings = Settings(session_timeout_ms=2_000)
 
     assert 0 < settings.heartbeat_interval_ms * 2 < settings.session_timeout_ms
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, "http://127.0.0.1:6066"),
+        ({"web_host": "10.1.2.3", "web_port": 7000}, "http://10.1.2.3:7000"),
+        ({"web_host": "fd00::7"}, "http://[fd00::7]:6066"),
+        ({"web_host": "0.0.0.0"}, f"http://{socket.gethostname()}:6066"),
+        (
+            {"web_host": "0.0.0.0", "advertised_url": "http://worker-1.example:80"},
+            "http://worker-1.example:80",
+        ),
+    ],
+)
+def test_other_workers_are_told_an_address_that_leads_here(
+    given: dict[str, object], url: str
+) -> None:
+    """What it is bound to, this machine's name when that is every address, or what is said."""
+    assert Settings(**given).web_url == url

@@ -35,8 +35,10 @@ __all__ = ["CannotStart", "build_app", "run_worker"]
 
 logger = structlog.get_logger(__name__)
 
-#: A worker that is told to stop while it starts, and owns nothing yet, may take so long.
-_STOP_SECONDS = 3.0
+#: So long may a stop take of a worker that owns nothing, as while it starts, ...
+_IDLE_STOP_SECONDS = 3.0
+#: ... and of one that owns partitions; the engine gives its tasks 10 s of these.
+_STOP_SECONDS = 15.0
 #: Decoded accounts that a worker keeps for members who come again soon.
 _ACCOUNTS_KEPT = 12_000
 
@@ -57,7 +59,10 @@ class _Log(TaskObserver):
 
     def restoring(self, partition: int, done: int, remaining: int) -> None:
         now = time.monotonic()
-        if remaining and now - self._told.get(partition, 0.0) > 2.0:
+        if not remaining:
+            self._told.pop(partition, None)
+            logger.info("restored", partition=partition, records=done)
+        elif now - self._told.get(partition, 0.0) > 2.0:
             self._told[partition] = now
             logger.info("restoring", partition=partition, done=done, remaining=remaining)
 
@@ -169,7 +174,7 @@ async def _prepare(settings: Settings) -> None:
 
 
 class _Worker(faust.Worker):
-    """Faust's worker, which also stops when its start hangs."""
+    """Faust's worker, which stops also when a client of it hangs."""
 
     app: StreamApp
 
@@ -178,14 +183,10 @@ class _Worker(faust.Worker):
 
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         super()._schedule_shutdown(signal)
-        # A client that waits for a broker does not hear of the stop. Before the first assignment
-        # there is nothing to give up.
-        if self.app.engine.epoch == 0:
-            self.loop.call_later(_STOP_SECONDS, self._leave)
-
-    def _leave(self) -> None:
-        if self.app.engine.epoch == 0:
-            _end_at_once()
+        # A client that waits for a broker does not hear of the stop. What it leaves open, the next
+        # owner ends.
+        owns = bool(self.app.engine.tasks)
+        self.loop.call_later(_STOP_SECONDS if owns else _IDLE_STOP_SECONDS, _end_at_once)
 
 
 def _end_at_once() -> NoReturn:

@@ -1,8 +1,19 @@
 """A seeded, believable stream of a chain of shops, of any size, in constant memory.
 
-`plan` is what to generate and what comes out, `story` the slots of time and what fills each;
-`members` are the honest ones, `fraud` the others, and `events` what both are told with. Nothing in
-here reads a clock or rolls any dice but the plan's.
+Theory of operation. The stream is a row of slots spread over the period as trade is spread over a
+day. Each slot emits one event: a follow-up that has come due (a refund of an earlier order,
+tomorrow's check-in of a streak, a referee's first order …), else something fresh. Follow-ups wait
+in a heap of bounded size; when it is full, the story simply isn't continued. Nothing else is
+remembered: a member is a number, and all that is fixed about one (device, address, home shop) is
+computed from that number.
+
+Same plan, same bytes: every choice comes from one `random.Random(seed)` and only from its
+`random()`, whose sequence Python guarantees, and no clock is read. Ids of events and orders carry a
+mark of the plan, so that streams of different plans never reuse each other's ids, while members are
+shared by all.
+
+`plan` says what to generate, `story` fills the slots; `members` tells of the honest ones, `fraud`
+of the others, both with what is in `events`. Nothing here reads a clock or rolls other dice.
 """
 
 from pointstream.operations.generate.plan import Generated, StreamPlan, member_name

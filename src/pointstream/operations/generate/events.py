@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappush
 from random import Random
 from typing import Any
 
@@ -20,6 +20,8 @@ Event = dict[str, Any]
 
 
 class Events:
+    """The plan's dice and counters, and the small tools of those who tell with them."""
+
     def __init__(self, plan: StreamPlan) -> None:
         self._plan = plan
         self._random = Random(plan.seed).random
@@ -29,7 +31,6 @@ class Events:
         self._orders = 0
         self._follow_ups: list[tuple[int, int, Callable[..., Event], tuple[Any, ...]]] = []
         self._waiting = 0
-        self._topics: dict[str, str] = {}
 
     def _below(self, limit: int) -> int:
         return int(self._random() * limit)
@@ -46,13 +47,6 @@ class Events:
         if len(self._follow_ups) < _MAX_FOLLOW_UPS and due_ms < self._plan.end_ms:
             self._waiting += 1
             heappush(self._follow_ups, (due_ms, self._waiting, build, details))
-
-    def _finish(self, event: Event) -> Generated:
-        kind = event["type"]
-        topic = self._topics.get(kind)
-        if topic is None:
-            topic = self._topics[kind] = topic_of_type(kind)
-        return Generated(topic, event["member_id"].encode(), dumps(event))
 
     def _event(self, kind: str, member: int, at_ms: int, **fields: Any) -> Event:
         self._numbered += 1

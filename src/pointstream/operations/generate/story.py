@@ -1,17 +1,4 @@
-"""A seeded, believable stream of a chain of shops, of any size, in constant memory.
-
-Theory of operation. The stream is a row of slots spread over the period as trade is spread over a
-day. Each slot emits one event: a follow-up that has come due (a refund of an earlier order,
-tomorrow's check-in of a streak, a referee's first order …), else something fresh. Follow-ups wait
-in a heap of bounded size; when it is full, the story simply isn't continued. Nothing else is
-remembered: a member is a number, and all that is fixed about one (device, address, home shop) is
-computed from that number.
-
-Same plan, same bytes: every choice comes from one `random.Random(seed)` and only from its
-`random()`, whose sequence Python guarantees, and no clock is read. Ids of events and orders carry a
-mark of the plan, so that streams of different plans never reuse each other's ids, while members are
-shared by all.
-"""
+"""The row of slots: each gets a follow-up that has come due, else something fresh."""
 
 from __future__ import annotations
 
@@ -37,6 +24,10 @@ def generate(plan: StreamPlan) -> Iterator[Generated]:
 
 
 class _Story(Fraudsters):
+    def __init__(self, plan: StreamPlan) -> None:
+        super().__init__(plan)
+        self._topics: dict[str, str] = {}
+
     def tell(self) -> Iterator[Generated]:
         plan, chance, follow_ups = self._plan, self._random, self._follow_ups
         trade = trade_until(plan.start_ms)
@@ -64,3 +55,10 @@ class _Story(Fraudsters):
                 else:
                     latest[slot % _REMEMBERED_FOR_REDELIVERY] = generated
             yield generated
+
+    def _finish(self, event: Event) -> Generated:
+        kind = event["type"]
+        topic = self._topics.get(kind)
+        if topic is None:
+            topic = self._topics[kind] = topic_of_type(kind)
+        return Generated(topic, event["member_id"].encode(), dumps(event))
