@@ -173,12 +173,14 @@ class Book:
         return 0 if value is None else int.from_bytes(value[9:], "big")
 
     def keep_expired(self, member: bytes, lot: Lot) -> None:
-        """Remember what expired in an order's lot: a refund must not claim it a second time."""
+        """Remember what expired in an order's lot: a refund must not claim it a second time.
+
+        A lot of which a part was held can expire in parts: they add up.
+        """
+        points = self.expired_points(member, lot.lot_id) + lot.points
         self.memory.put(
             expired_key(member, lot.lot_id),
-            remembered(
-                self.now_ms + self.programme.refund_window_ms, lot.points.to_bytes(8, "big")
-            ),
+            remembered(self.now_ms + self.programme.refund_window_ms, points.to_bytes(8, "big")),
         )
 
     # --- timers -----------------------------------------------------------------------------

@@ -28,7 +28,6 @@ from pointstream.contracts.inputs import (
     OrderCancelled,
     OrderPaid,
     OrderRefunded,
-    PointsRedeem,
     ReferralFirstOrder,
     ReferralRegistered,
     RulesetPublished,
@@ -37,7 +36,7 @@ from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
-from pointstream.ledger.commands import not_supported, points_redeemed
+from pointstream.ledger.commands import command_given
 from pointstream.ledger.decision import Decision, Outcome, Source, Standing
 from pointstream.ledger.earning import (
     activity_recorded,
@@ -81,7 +80,6 @@ _HANDLERS: Final[dict[type, _Handler]] = {
     ActivityRecorded: activity_recorded,
     MemberRegistered: member_recorded,
     MemberUpdated: member_recorded,
-    PointsRedeem: points_redeemed,
 }
 
 _TAKEN: Final = frozenset(
@@ -179,7 +177,7 @@ class Ledger:
         if not self._dedupe:
             # The same event again must not be given the lots that it has made already.
             cause.tell_apart(member, f"{source.topic}:{source.partition}:{source.offset}")
-        handler = _HANDLERS.get(type(event), not_supported)
+        handler = _HANDLERS.get(type(event), command_given)
         decision = handler(book, member, event, cause, source)
         if decision.result is not None:
             memory.keep_event(member, event_id, digest, dumps(decision.result))

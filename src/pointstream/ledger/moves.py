@@ -9,7 +9,7 @@ from __future__ import annotations
 from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger.book import Book, lot_change
 from pointstream.ledger.cause import Cause
-from pointstream.ledger.codec import decode_lot, encode_lot, split_lot_key
+from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_lot_key
 from pointstream.ledger.errors import ConservationBreach
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
 from pointstream.ledger.state import NEVER, lot_key, lots_prefix, pending_key, prefix_stop
@@ -21,8 +21,11 @@ __all__ = [
     "expiring",
     "give",
     "look_ahead",
+    "new_lot",
+    "put_back",
     "put_lot",
     "reduce",
+    "spendable",
     "spendable_lots",
     "take",
 ]
@@ -43,7 +46,7 @@ def give(
     totals = book.totals(account, wallet.id)
     lot = new_lot(book, wallet, cause, points, earned_ms, order_id, reward.rule_id)
     totals.earned += points
-    if lot.activates_ms > book.now_ms:
+    if lot.activates_ms > book.now_ms or account.frozen:
         totals.pending += points
         book.state.put(
             pending_key(
@@ -56,7 +59,8 @@ def give(
             ),
             encode_lot(lot),
         )
-        book.ring(account, lot.activates_ms)
+        if lot.activates_ms > book.now_ms:
+            book.ring(account, lot.activates_ms)
         lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
         kind, delta = MovementType.PENDING, 0
     else:
@@ -121,6 +125,20 @@ def credit(book: Book, account: Account, totals: Totals, lot: Lot) -> int:
     return points
 
 
+def put_back(book: Book, account: Account, totals: Totals, lot: Lot) -> int:
+    """Put points back into the lot they were taken from; return how many became available."""
+    value = book.state.get(
+        lot_key(account.member, lot.wallet, lot.expires_ms, lot.earned_ms, lot.lot_id)
+    )
+    before = 0 if value is None else decode_list(value)[0]
+    delta = credit(book, account, totals, lot)
+    if delta and before:
+        # The credit wrote the lot as if it had been empty.
+        lot.points = before + delta
+        put_lot(book, account, lot)
+    return delta
+
+
 def spendable_lots(book: Book, account: Account, wallet: str) -> list[tuple[bytes, Lot]]:
     """Return all spendable lots of a wallet, in the order of spending."""
     prefix = lots_prefix(account.member, wallet)
@@ -182,6 +200,14 @@ def expiring(book: Book, account: Account, wallet: str, totals: Totals, alive_ms
     return sum(
         lot.points for _, lot in spendable_lots(book, account, wallet) if lot.expires_ms <= alive_ms
     )
+
+
+def spendable(book: Book, account: Account, wallet: str, alive_ms: int) -> int:
+    """Return how many available points of a wallet are alive after a time."""
+    totals = account.wallets.get(wallet)
+    if totals is None:
+        return 0
+    return totals.available - expiring(book, account, wallet, totals, alive_ms)
 
 
 def look_ahead(book: Book, account: Account, wallet: str, totals: Totals) -> None:

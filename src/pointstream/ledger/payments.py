@@ -5,15 +5,10 @@ from __future__ import annotations
 from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
-from pointstream.ledger.codec import decode_list, decode_payment, encode_payment
-from pointstream.ledger.moves import credit, put_lot
+from pointstream.ledger.codec import decode_payment, encode_payment
+from pointstream.ledger.moves import credit, put_back
 from pointstream.ledger.records import Account, Lot, Order, Payment, Taken, Totals
-from pointstream.ledger.state import (
-    lot_key,
-    payment_key,
-    payments_prefix,
-    prefix_stop,
-)
+from pointstream.ledger.state import payment_key, payments_prefix, prefix_stop
 
 __all__ = ["give_back", "record_payment"]
 
@@ -131,12 +126,6 @@ def _into_own_lot(
     book: Book, account: Account, wallet: str, totals: Totals, row: Taken, points: int
 ) -> int:
     """Put points back into the lot they came from; return how many became available."""
-    before = 0
-    value = book.state.get(
-        lot_key(account.member, wallet, row.expires_ms, row.earned_ms, row.lot_id)
-    )
-    if value is not None:
-        before = decode_list(value)[0]
     lot = Lot(
         wallet,
         row.lot_id,
@@ -148,9 +137,4 @@ def _into_own_lot(
         row.rule_id,
         row.store_id,
     )
-    delta = credit(book, account, totals, lot)
-    if delta and before:
-        # The credit wrote the lot as if it had been empty.
-        lot.points = before + delta
-        put_lot(book, account, lot)
-    return delta
+    return put_back(book, account, totals, lot)
