@@ -28,24 +28,47 @@ COMPILED = {
 
 Step = tuple[Any, ...]
 
-points = st.integers(1, 120)
+points = st.integers(1, 60)
 spans = st.sampled_from([0, DAY_MS // 2, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, 4 * DAY_MS])
 holds = st.sampled_from(["h1", "h2", "h3"])
-steps = st.one_of(
-    st.tuples(st.just("earn"), points),
+earn = st.tuples(st.just("earn"), st.integers(20, 90))
+wait = st.tuples(st.just("wait"), spans)
+hold = st.tuples(st.just("hold"), holds, points, st.none() | spans)
+capture = st.tuples(st.just("capture"), holds, st.none() | points)
+void = st.tuples(st.just("void"), holds)
+freeze, unfreeze = st.tuples(st.just("freeze")), st.tuples(st.just("unfreeze"))
+step = st.one_of(
+    earn,
     st.tuples(st.just("redeem"), points),
-    st.tuples(st.just("hold"), holds, points, st.none() | spans),
-    st.tuples(st.just("capture"), holds, st.none() | points),
-    st.tuples(st.just("void"), holds),
+    hold,
+    capture,
+    void,
     st.tuples(st.just("adjust"), points, st.none() | spans),
-    st.tuples(st.just("adjust"), st.integers(-80, -1), st.none()),
+    st.tuples(st.just("adjust"), st.integers(-60, -1), st.none()),
     st.tuples(st.just("clear")),
-    st.tuples(st.just("freeze")),
-    st.tuples(st.just("unfreeze")),
-    st.tuples(st.just("wait"), spans),
+    freeze,
+    unfreeze,
+    wait,
     st.tuples(st.just("again"), st.integers(1, 5)),
 )
-streams = st.lists(steps, min_size=5, max_size=50)
+
+
+def held_for(steps: tuple[Step, ...], hold_id: str) -> list[Step]:
+    """The same steps, about one hold: steps drawn one by one seldom fit together."""
+    return [
+        (step[0], hold_id, *step[2:]) if step[0] in ("hold", "capture", "void") else step
+        for step in steps
+    ]
+
+
+stories = st.one_of(
+    step.map(lambda one: [one]),
+    st.builds(held_for, st.tuples(earn, wait, earn, hold, wait, capture | void), holds),
+    st.tuples(freeze, earn, wait, earn, unfreeze).map(list),
+)
+streams = st.lists(stories, min_size=3, max_size=25).map(
+    lambda told: [one for story in told for one in story]
+)
 
 ACTOR = {"actor": {"id": "clerk", "role": "head_office"}, "reason": "asked"}
 
