@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 EVENTS ?= 100000
+MEMBERS ?= 1000000
 KEEP ?=
 
 VENV := .venv
@@ -10,10 +11,10 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench chaos lock clean
+.PHONY: help run test lint format schemas bench bench-scale chaos lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY) ## Broker, workers, EVENTS=100000 generated events, and the proof; KEEP=1 leaves it running
 	$(BIN)/pointstream demo --events $(EVENTS) $(if $(KEEP),--keep)
@@ -37,6 +38,9 @@ schemas: $(READY) ## Write schemas/ anew from the models
 
 bench: $(READY) ## Throughput against the same core under stock Faust, as ratios
 	$(BIN)/python -m tests.bench
+
+bench-scale: $(READY) ## One worker with MEMBERS=1000000: memory, latency, restart; fails beyond its limits
+	$(BIN)/python -m tests.bench.scale --members $(MEMBERS)
 
 chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
 	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s

@@ -5,7 +5,7 @@ import pytest
 
 from pointstream.contracts.outputs import BalanceChange, CommandResult, CrmSync, MallSync
 from pointstream.engine import Record
-from pointstream.engine.driver import EngineTestDriver
+from pointstream.engine.driver import CommitFate, EngineTestDriver
 from pointstream.operations.generate import Generated, StreamPlan, generate
 
 NOW_MS = 1_767_225_600_000
@@ -108,6 +108,7 @@ BAD = {
         order(lines=[{"line_id": "1", "quantity": 1, "paid_minor": 1}]),
     ),
     "too_far_in_future": (b"m1", order(occurred_at="2026-01-01T00:06:00Z")),
+    "too_old": (b"m1", order("old", "old", occurred_at="2024-11-01T00:00:00Z")),
     "too_large": (b"m1", order(source="x" * 300_000)),
 }
 
@@ -151,13 +152,18 @@ def test_an_id_reused_with_other_content_is_a_dead_letter(new_driver) -> None:
     assert len(driver.outputs("points.balance-changes")) == 1
 
 
-def test_a_tick_that_is_no_time_is_a_dead_letter(new_driver) -> None:
-    """Rubbish on an internal topic does not stop the partition."""
+@pytest.mark.parametrize("value", [b"noon", b"99999999999999", None])
+def test_time_is_the_brokers_whatever_a_tick_says(new_driver, value: bytes | None) -> None:
+    """A worker whose clock runs ahead, or rubbish on the topic, expires nobody's points."""
     driver = new_driver()
-    driver.send("points.internal.ticks", None, b"noon")
+    driver.tick(NOW_MS)
+    driver.send("points.orders", b"m1", order())
+    driver.send("points.internal.ticks", None, value, timestamp_ms=NOW_MS + 1000)
     driver.run()
-    (letter,) = driver.outputs("points.dead-letters")
-    assert letter.value == b"noon"
+    assert [orjson.loads(e.value)["type"] for e in driver.outputs("points.balance-changes")] == [
+        "points.earned"
+    ]
+    assert not driver.outputs("points.dead-letters")
 
 
 def test_everything_sent_keeps_the_contract(new_driver) -> None:
@@ -222,6 +228,32 @@ def test_the_batch_size_does_not_show(new_driver, size: int) -> None:
     assert whole.state_hash() == split.state_hash()
 
 
+def test_every_standing_has_an_id_of_its_own(new_driver) -> None:
+    """The CRM's and the mall's differ, and so do two that no ledger entry lies between."""
+    driver = new_driver()
+    driver.tick(NOW_MS)
+    driver.send("points.orders", b"m1", order())
+    driver.run()
+    for number, segment in enumerate("ab"):
+        told = {
+            "event_id": f"p{number}",
+            "type": "member.updated",
+            "member_id": "m1",
+            "occurred_at": f"2025-12-31T23:0{number}:00Z",
+            "segments": [segment],
+        }
+        driver.send("points.members", b"m1", orjson.dumps(told))
+        driver.run()
+    sent = {
+        system: [headers(r)["ce_id"] for r in driver.outputs(f"points.{system}-sync")]
+        for system in ("crm", "mall")
+    }
+    assert len(sent["crm"]) == 3
+    assert len(set(sent["crm"])) == 3
+    assert not set(sent["crm"]) & set(sent["mall"])
+    assert all(id_.startswith("crm:m1:1:") for id_ in sent["crm"])
+
+
 def test_standings_are_sent_once_per_member_and_transaction(new_driver) -> None:
     """A hundred orders in one batch make one record for the CRM."""
     driver = new_driver()
@@ -266,3 +298,28 @@ def test_a_hold_outlives_its_worker_and_ends_by_its_time(new_driver) -> None:
         ("points.voided", 60, 0),
     ]
     assert entries[-1]["occurred_at"] == "2026-01-01T06:00:00.000Z"
+
+
+def test_a_month_that_expires_at_one_instant_takes_many_transactions(new_driver) -> None:
+    """Thousands of lots due at midnight: bounded transactions, and nothing in between."""
+    members = 2_500
+    driver = new_driver(partitions=1)
+    driver.tick(NOW_MS)
+    for number in range(members):
+        body = orjson.loads(order(f"e{number}", f"o{number}")) | {"member_id": f"m{number}"}
+        driver.send("points.orders", f"m{number}".encode(), orjson.dumps(body))
+    driver.run()
+    taken = len(driver.outputs("journal"))
+    later_ms = NOW_MS + 500 * DAY_MS
+    driver.tick(later_ms)
+    late = order("late", "late", occurred_at="2026-01-01T00:00:00Z")
+    driver.send("points.orders", b"m1", late, timestamp_ms=later_ms)
+    driver.crash_at(CommitFate.DECIDED, after=1)
+    driver.run()
+    driver.run()
+    entries = [orjson.loads(e.value) for e in driver.outputs("points.balance-changes")]
+    expired = [e for e in entries if e["type"] == "points.expired"]
+    assert len(expired) == members
+    assert len({e["event_id"] for e in entries}) == len(entries)
+    assert len(driver.outputs("journal")) - taken >= 3
+    assert driver.lag() == 0

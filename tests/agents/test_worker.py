@@ -1,19 +1,26 @@
 """Real workers on a real broker: what an operator and a publisher see of them."""
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 from pointstream.engine.topics import ensure_topics
 from pointstream.operations.lag import GroupProgress, input_topics
+from pointstream.operations.ports import free_port
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.settings import Settings
@@ -22,14 +29,17 @@ from pointstream.operations.workers import Worker, WorkerGroup
 
 pytestmark = pytest.mark.broker
 
+# The broker's time is the real one, and what lies too far back is not taken.
+_PAID_AT = datetime.now(UTC).isoformat(timespec="seconds")
 
-def ask(worker: Worker, path: str) -> tuple[int, object]:
+
+def ask(web_address: str, path: str) -> tuple[int, Any]:
     """Status and JSON body of a page."""
     try:
-        with urllib.request.urlopen(worker.web_address + path, timeout=10) as answer:
+        with urllib.request.urlopen(web_address + path, timeout=10) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
-        return error.code, None
+        return error.code, json.load(error)
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -91,7 +101,7 @@ def order(member: int) -> tuple[bytes, bytes]:
         "event_id": f"e{member}",
         "type": "order.paid",
         "member_id": f"m{member}",
-        "occurred_at": "2026-01-01T00:00:00Z",
+        "occurred_at": _PAID_AT,
         "order_id": f"o{member}",
         "currency": "CNY",
         "paid_minor": 5_000,
@@ -106,18 +116,97 @@ def test_any_worker_answers_for_any_member_and_stops_cleanly(deployment: Setting
         wait_for(group.ready, "both workers with a share of the partitions")
         wait_for(lambda: lag(deployment) == 0, "lag 0")
         for worker in group.workers:
-            status, said = ask(worker, "/status")
+            status, said = ask(worker.web_address, "/status")
             assert status == 200
             assert said["ready"] is True
             for member in range(20):
-                status, account = ask(worker, f"/accounts/m{member}")
+                status, account = ask(worker.web_address, f"/accounts/m{member}")
                 assert (status, account["seq"]) == (200, 1)
                 assert account["conservation"] == [["points", 50, 50]]
-            assert ask(worker, "/accounts/nobody")[0] == 404
+            assert ask(worker.web_address, "/accounts/nobody") == (
+                404,
+                {"error": "no such account"},
+            )
         for worker in group.workers:
             worker.process.send_signal(signal.SIGTERM)
         assert [worker.process.wait(30) for worker in group.workers] == [0, 0]
     assert len(read(deployment, "balance-changes")) == 20
+
+
+@contextlib.contextmanager
+def advertising(settings: Settings, url: str, count: int) -> Iterator[list[Worker]]:
+    """Workers that all give the same address to the others."""
+    workers: list[Worker] = []
+    try:
+        for number in range(count):
+            own = settings.model_copy(
+                update={
+                    "advertised_url": url,
+                    "data_dir": settings.data_dir / str(number),
+                    "web_port": free_port(),
+                }
+            )
+            log_file = settings.data_dir / f"{number}.log"
+            with log_file.open("ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "pointstream", "worker"],
+                    env={**os.environ, **own.environ()},
+                    stderr=log,
+                )
+            workers.append(Worker(number, f"http://127.0.0.1:{own.web_port}", log_file, process))
+        yield workers
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.wait()
+
+
+def test_a_worker_that_cannot_ask_the_owner_says_so(deployment: Settings) -> None:
+    """Members of others are 503 with a reason, not 404, when an address leads nowhere useful."""
+    publish(deployment, *map(order, range(20)))
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with advertising(deployment, nowhere, 2) as workers:
+
+        def owned() -> list[list[int]]:
+            return [
+                [
+                    partition["partition"]
+                    for partition in (worker.status() or {}).get("partitions", ())
+                    if partition["phase"] == "running"
+                ]
+                for worker in workers
+            ]
+
+        wait_for(lambda: [*map(len, owned())] == [2, 2], "two partitions for each worker")
+        wait_for(lambda: lag(deployment) == 0, "lag 0")
+        own = 0
+        for member in range(20):
+            answers = [ask(worker.web_address, f"/accounts/m{member}") for worker in workers]
+            # The owner answers for itself; the other cannot ask it
+            assert sorted(status for status, _ in answers) == [200, 503]
+            (refusal,) = (said for status, said in answers if status == 503)
+            assert "partition" in refusal["error"]
+            own += answers[0][0] == 200
+        assert 0 < own < 20
+
+
+def test_an_owner_that_does_not_answer_is_told(deployment: Settings) -> None:
+    """The owner is gone and nobody took over yet: 503 with a reason."""
+    publish(deployment, *map(order, range(20)))
+    settings = deployment.model_copy(update={"session_timeout_ms": 30_000})
+    with WorkerGroup(settings, 2, deployment.data_dir) as group:
+        wait_for(group.ready, "both workers with a share of the partitions")
+        wait_for(lambda: lag(deployment) == 0, "lag 0")
+        asked, gone = group.workers
+        status = gone.status()
+        assert status is not None
+        os.kill(gone.process.pid, signal.SIGSTOP)  # nobody starts it anew
+        os.kill(status["pid"], signal.SIGKILL)
+        answers = [ask(asked.web_address, f"/accounts/m{member}") for member in range(20)]
+        os.kill(gone.process.pid, signal.SIGCONT)
+        assert {status for status, _ in answers} == {200, 503}
+        reasons = [said["error"] for status, said in answers if status == 503]
+        assert all("does not answer" in reason for reason in reasons)
 
 
 def test_the_largest_record_that_a_topic_takes_fits_among_the_dead_letters(

@@ -51,7 +51,7 @@ def plan_of(events: int) -> StreamPlan:
         events=events,
         members=max(100, events // 20),
         seed=7,
-        start_ms=now_ms - 30 * 86_400_000,
+        start_ms=now_ms - 28 * 86_400_000,
         end_ms=now_ms,
         redelivered=0.01,
     )

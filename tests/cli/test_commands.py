@@ -100,6 +100,7 @@ def test_an_unreachable_broker_is_told_in_a_sentence(command: list[str]) -> None
         (["generate", "--out", "/nowhere/at/all"], "can't write"),
         (["generate", "--events", "-1"], "--events"),
         (["demo", "--workers", "0"], "--workers"),
+        (["topology", "--mermaid", "--json"], "exclude each other"),
         (["dance"], "dance"),
     ],
 )
@@ -165,9 +166,15 @@ def test_a_closed_pipe_is_no_fault() -> None:
 
 
 def test_the_topology_is_drawn_without_a_broker() -> None:
-    """As text and as Mermaid, under the configured prefix."""
+    """As text, as Mermaid and as JSON, under the configured prefix."""
     text, mermaid = _run("topology"), _run("topology", "--mermaid")
+    graph = json.loads(_run("topology", "--json").stdout)
 
     assert "points.orders" in text.output
     assert "points.balance-changes" in text.output
     assert mermaid.output.startswith("flowchart")
+    assert graph["partitions"] == 12
+    assert {"topic": "points.orders", "agent": "orders"} in graph["inputs"]
+    outputs = [output["topic"] for output in graph["outputs"]]
+    assert "points.balance-changes" in outputs
+    assert all(topic in text.output and topic in mermaid.output for topic in outputs)

@@ -4,6 +4,7 @@ import string
 from typing import Any
 
 import orjson
+import pytest
 from golden_samples import key_of, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,3 +83,15 @@ def test_any_damage_to_a_good_record_gets_an_answer(
     rest = good[at + 1 :] if data.draw(st.booleans()) else b""
     bad = good[:at] + data.draw(st.binary(max_size=1)) + rest
     check(topic_of_type(value["type"]), key_of(value), bad, [])
+
+
+@pytest.mark.parametrize("depth", [500, 900, 1000, 1020, 1024, 5000])
+@pytest.mark.parametrize("field", ["type", "event_id", "lines", "unknown"])
+def test_nesting_of_any_depth_gets_an_answer(depth: int, field: str) -> None:
+    """JSON that Python can parse but neither print nor compare; in the body or wrapped twice."""
+    deep = b"[" * depth + b"]" * depth
+    check("orders", b"k", b'{"%s":%s}' % (field.encode(), deep), [])
+    wrapped = b'{"specversion":"1.0","id":%s,"data":{"%s":%s}}' % (deep, field.encode(), deep)
+    structured = [("content-type", b"application/cloudevents+json")]
+    check("orders", b"k", wrapped, structured)
+    check("orders", b"k", wrapped.replace(b'"id"', b'"type"'), structured)

@@ -12,7 +12,7 @@ class Counting:
     def begin(self, state: State, output: Output) -> None:
         self.state, self.output = state, output
 
-    def process(self, records: list[InputRecord]) -> None:
+    def process(self, records: list[InputRecord]) -> int:
         state, output = self.state, self.output
         for record in records:
             if record.topic == "ticks":
@@ -22,6 +22,7 @@ class Counting:
             count = int(state.get(key) or 0) + 1
             state.put(key, b"%d" % count)
             output.send("numbers", record.key, orjson.dumps([count, record.offset]))
+        return len(records)
 
     def finish(self) -> None:
         pass

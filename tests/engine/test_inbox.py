@@ -5,11 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointstream.engine import PositionGap, Record
-from pointstream.engine.inbox import Inbox
+from pointstream.engine.inbox import Batch, Inbox
 
 
 def record(topic: str, offset: int, time: int) -> Record:
     return Record(topic, 0, offset, time, b"k", b"v")
+
+
+def take(inbox: Inbox, limit: int) -> Batch | None:
+    """All that `look` shows."""
+    return inbox.remove(inbox.look(limit)) if inbox.pending else None
 
 
 def test_older_records_come_first_over_all_topics() -> None:
@@ -17,7 +22,7 @@ def test_older_records_come_first_over_all_topics() -> None:
     inbox = Inbox({"orders": 0, "ticks": 0})
     inbox.offer("ticks", 0, 1, [record("ticks", 0, 500)])
     inbox.offer("orders", 0, 2, [record("orders", 0, 100), record("orders", 1, 900)])
-    batch = inbox.take(10)
+    batch = take(inbox, 10)
     assert [(r.topic, r.offset) for r in batch.records] == [
         ("orders", 0),
         ("ticks", 0),
@@ -32,7 +37,7 @@ def test_a_clock_that_steps_back_does_not_reorder_a_topic() -> None:
     inbox = Inbox({"a": 0, "b": 0})
     inbox.offer("a", 0, 3, [record("a", 0, 10), record("a", 1, 50), record("a", 2, 20)])
     inbox.offer("b", 0, 1, [record("b", 0, 30)])
-    assert [(r.topic, r.offset) for r in inbox.take(10).records] == [
+    assert [(r.topic, r.offset) for r in take(inbox, 10).records] == [
         ("a", 0),
         ("b", 0),
         ("a", 1),
@@ -44,10 +49,10 @@ def test_what_was_received_before_is_dropped() -> None:
     """A consumer that seeks too low hands records in twice; they are taken once."""
     inbox = Inbox({"a": 5})
     inbox.offer("a", 3, 7, [record("a", n, n) for n in range(3, 7)])
-    assert [r.offset for r in inbox.take(10).records] == [5, 6]
+    assert [r.offset for r in take(inbox, 10).records] == [5, 6]
     assert inbox.dropped == 2
     inbox.offer("a", 5, 7, [record("a", n, n) for n in range(5, 7)])
-    assert inbox.take(10) is None
+    assert take(inbox, 10) is None
 
 
 def test_a_batch_that_begins_too_high_stops_the_task() -> None:
@@ -62,7 +67,7 @@ def test_offsets_of_transaction_markers_are_no_gap() -> None:
     inbox = Inbox({"a": 0})
     inbox.offer("a", 0, 3, [record("a", 0, 0), record("a", 1, 1)])
     inbox.offer("a", 3, 5, [record("a", 3, 3)])
-    batch = inbox.take(10)
+    batch = take(inbox, 10)
     assert [r.offset for r in batch.records] == [0, 1, 3]
     assert batch.taken == {"a": (0, 5)}
 
@@ -82,7 +87,7 @@ def test_every_record_is_taken_once_and_positions_follow(
     taken: dict[str, list[int]] = {topic: [] for topic in topics}
     position = dict.fromkeys(topics, 0)
     turn = 0
-    while (batch := inbox.take(limits[turn % len(limits)])) is not None:
+    while (batch := take(inbox, limits[turn % len(limits)])) is not None:
         turn += 1
         for each in batch.records:
             taken[each.topic].append(each.offset)
@@ -91,3 +96,26 @@ def test_every_record_is_taken_once_and_positions_follow(
             position[topic] = after
     assert taken == {t: list(range(len(of))) for t, of in zip(topics, times, strict=True)}
     assert inbox.size == 0
+
+
+def test_what_is_not_done_comes_again_first() -> None:
+    """Taking part of what was shown leaves the rest in its place."""
+    inbox = Inbox({"a": 0, "b": 0})
+    inbox.offer("a", 0, 2, [record("a", 0, 1), record("a", 1, 3)])
+    inbox.offer("b", 0, 1, [record("b", 0, 2)])
+    shown = inbox.look(10)
+    assert inbox.remove(shown[:1]).taken == {"a": (0, 1)}
+    assert inbox.remove([]).taken == {}
+    assert inbox.look(10) == shown[1:]
+    assert inbox.size == 2
+
+
+def test_a_batch_is_bounded_in_bytes_but_takes_one_record_at_least() -> None:
+    """A few large records weigh as much as many small ones."""
+    inbox = Inbox({"a": 0})
+    large = [Record("a", 0, n, n, b"k", b"x" * 100) for n in range(5)]
+    inbox.offer("a", 0, 5, large)
+    assert len(inbox.look(10, 250)) == 2
+    assert len(inbox.look(10, 1)) == 1
+    inbox.remove(inbox.look(10))
+    assert inbox.bytes == 0

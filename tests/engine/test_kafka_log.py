@@ -279,7 +279,7 @@ def test_offsets_reset_behind_the_state_stop_the_task(new_world) -> None:
             await log._producer.commit_transaction()
             task = world.task(log)
             await task.acquire()
-            with pytest.raises(PositionMismatch, match="Set them to 2 again"):
+            with pytest.raises(PositionMismatch, match="Set this one to 2 again"):
                 await task.restore()
             await task.close()
 
@@ -305,7 +305,7 @@ def test_input_deleted_before_it_was_processed_stops_the_task(new_world) -> None
             await admin.close()
             task = world.task(world.log())
             await task.acquire()
-            with pytest.raises(RecordsDeleted, match="2 records from position 1"):
+            with pytest.raises(RecordsDeleted, match="2 offsets from position 1"):
                 await task.restore()
             await task.close()
 

@@ -90,6 +90,7 @@ class Bench:
         self.dedupe = dedupe
         self.now_ms = now_ms
         self.offset = 0
+        self.headers: Any = ()
         self.entries: list[dict[str, Any]] = []
         self.decisions: list[Decision] = []
         self.standings: list[Standing] = []
@@ -119,7 +120,7 @@ class Bench:
         key, value = body["member_id"].encode(), dumps(body)
         decoded = decode(topic, key, value, ())
         assert isinstance(decoded, Decoded), decoded
-        source = Source(topic, 0, self.offset, self.now_ms, key, value)
+        source = Source(topic, 0, self.offset, self.now_ms, key, value, self.headers)
         self.offset += 1
         self._begin()
         self._note(*self.ledger.advance(self.now_ms))

@@ -17,7 +17,7 @@ from pointstream.ledger import (
 )
 from pointstream.ledger.book import LOTS_PER_ENTRY
 from pointstream.ledger.codec import decode_list, encode_account
-from pointstream.ledger.state import account_key, profile_key
+from pointstream.ledger.state import account_key, event_key, profile_key
 
 
 def test_member_events_may_come_in_any_order() -> None:
@@ -46,10 +46,31 @@ def test_member_event_that_tells_nothing_new_changes_nothing() -> None:
     bench.give("member.updated", home_store_id="s2")
     before = bench.books()
 
-    older = bench.give("member.updated", home_store_id="s1", occurred_ms=bench.now_ms - 1)
+    older = bench.give(
+        "member.updated", event_id="older", home_store_id="s1", occurred_ms=bench.now_ms - 1
+    )
 
     assert older.outcome is Outcome.MEMBER_KNOWN_LATER
-    assert bench.books() == before
+    after = bench.books()
+    del after[event_key(b"m1", "older")]
+    assert after == before, "nothing but its id is kept"
+
+
+def test_null_in_a_member_event_is_the_same_as_leaving_it_out() -> None:
+    """What was told before stays, also when nothing else is told."""
+    bench = Bench()
+    bench.give("member.registered", birthday="05-01", home_store_id="s1")
+    bench.later(1)
+    bench.give("member.updated", birthday=None, home_store_id="s2")
+    before = bench.books()[profile_key(b"m1")]
+    bench.give("member.updated", birthday=None)
+
+    (profile,) = decode_list(bench.books()[profile_key(b"m1")])
+    assert {name: told[0] for name, told in profile.items()} == {
+        "birthday": "05-01",
+        "home_store_id": "s2",
+    }
+    assert bench.books()[profile_key(b"m1")] == before
 
 
 def test_standing_is_given_once_per_batch_and_member() -> None:

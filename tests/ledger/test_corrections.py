@@ -66,7 +66,7 @@ def test_adjusting_down_takes_lots_in_the_order_of_spending() -> None:
 
 def test_adjusting_what_cannot_be() -> None:
     """A wallet that is not there, a life that is over, more than a wallet can hold."""
-    bench = Bench(programme(wallets=TWO_WALLETS))
+    bench = Bench(programme(wallets=TWO_WALLETS, dedup_window="P31D"))
     now = rfc3339(START_MS)
 
     assert outcomes(

@@ -165,3 +165,65 @@ def test_a_frozen_account_rings_no_timer_for_what_it_keeps() -> None:
 
     assert bench.books() == before
     assert not [key for key in before if key[:1] == b"t"]
+
+
+@pytest.mark.case(31)
+def test_points_that_were_over_on_arrival_are_not_kept() -> None:
+    """A frozen account earns and loses them at once like any other; they pay no debt, ever."""
+    bench = Bench(programme(wallets=wallets(days=3), refund_policy="debt"))
+    bench.order("spent", 100)
+    bench.redeem(100)
+    bench.cancel("spent")
+    bench.freeze()
+
+    decision = bench.order("late", 40, occurred_ms=bench.now_ms - 5 * DAY_MS)
+
+    assert [(e["type"], e["amount"], e["delta"]) for e in decision.entries] == [
+        ("points.earned", 40, 0),
+        ("points.expired", 40, 0),
+    ]
+    assert bench.wallet().pending == 0
+    assert bench.unfreeze().entries == []
+    assert bench.wallet().debt == 100
+    assert bench.cancel("late").entries == []
+
+
+@pytest.mark.case(31)
+def test_what_was_kept_and_expired_meanwhile_pays_debt_before_it_goes() -> None:
+    """It would have, had it not been kept; the lots say what left them for the debt."""
+    bench = Bench(programme(wallets=wallets(days=2), refund_policy="debt"))
+    bench.order("spent", 30)
+    bench.redeem(30)
+    bench.cancel("spent")
+    bench.freeze()
+    earned = bench.order("kept", 50)
+    lot_id = earned.entries[0]["lots"][0]["lot_id"]
+    bench.later(3)
+
+    activated, expired = bench.unfreeze().entries
+
+    assert (activated["amount"], activated["delta"], activated["debt_after"]) == (50, 20, 0)
+    assert [(lot["lot_id"], lot["delta"]) for lot in activated["lots"]] == [(lot_id, -30)]
+    assert (expired["type"], expired["amount"]) == ("points.expired", 20)
+    assert [(lot["lot_id"], lot["delta"]) for lot in expired["lots"]] == [(lot_id, -20)]
+    assert bench.cancel("kept").entries[0]["debt_after"] == 30
+
+
+def test_what_was_never_to_become_active_is_no_balance_when_unfrozen() -> None:
+    """It would have expired before its activation: it pays no debt, and goes with the command."""
+    bench = Bench(programme(wallets=wallets(days=2, pending="P3D"), refund_policy="debt"))
+    bench.adjust(10)
+    bench.order("o1", 30)
+    bench.freeze()
+    bench.later(4)
+    assert bench.wallet().pending == 30
+
+    activated, expired = bench.unfreeze().entries
+
+    assert [(e["type"], e["amount"], e["delta"]) for e in (activated, expired)] == [
+        ("points.activated", 30, 0),
+        ("points.expired", 30, 0),
+    ]
+    assert expired["cause_event_id"] == activated["cause_event_id"]
+    assert expired["actor_id"] == "clerk"
+    assert bench.cancel("o1").entries == []

@@ -197,9 +197,50 @@ def test_partial_capture_spends_first_what_expires_first() -> None:
     captured, freed = (
         [(lot["lot_id"], lot["delta"]) for lot in entry["lots"]] for entry in decision.entries
     )
-    assert captured == [(lots[0], -50), (lots[1], -10)]
+    # What is spent left its lots when it was held: `delta` says so only once.
+    assert captured == [(lots[0], 0), (lots[1], 0)]
     assert freed == [(lots[1], 40), (lots[2], 10)]
     assert bench.lots() == {lots[1]: 40, lots[2]: 30}
+
+
+def test_lots_in_the_entries_of_holds_add_up_to_what_is_in_the_lots() -> None:
+    """While points are held, after a capture of a part, and after a hold that was voided."""
+    bench = bench_with(50, 50)
+
+    def told() -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for entry in bench.entries:
+            for lot in entry["lots"]:
+                sums[lot["lot_id"]] = sums.get(lot["lot_id"], 0) + lot["delta"]
+        return {lot_id: points for lot_id, points in sums.items() if points}
+
+    bench.hold("h1", 70)
+    assert told() == bench.lots()
+    assert list(bench.lots().values()) == [30]
+    bench.capture("h1", points=60)
+    assert told() == bench.lots()
+    assert list(bench.lots().values()) == [40]
+    bench.hold("h2", 40)
+    bench.void("h2")
+    assert told() == bench.lots()
+    assert list(bench.lots().values()) == [40]
+
+
+def test_a_hold_that_may_have_been_answered_before_is_too_old() -> None:
+    """As all commands: what is forgotten must not be taken again. A known one keeps its answer."""
+    bench = bench_with(100, days=0, dedup_window="P2D")
+    body = {"event_id": "once", "occurred_ms": START_MS, "expires_at": in_days(90)}
+    bench.hold("h1", 60, **body)
+    bench.later(2, ms=-1)
+    again = bench.hold("h1", 60, **body)
+    bench.later(ms=1)
+
+    late, late_end = bench.hold("h1", 60, **body), bench.void("h1", occurred_ms=START_MS)
+
+    assert again.outcome is Outcome.COMMAND_ALREADY_ANSWERED
+    assert outcomes(late, late_end) == [Outcome.TOO_OLD] * 2
+    assert late.result is late_end.result is None
+    assert places(bench) == (40, 60, 0)
 
 
 def test_void_gives_each_lot_back_what_was_taken_from_it() -> None:

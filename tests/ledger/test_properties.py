@@ -13,6 +13,7 @@ from pointstream.contracts.wire import rfc3339
 from pointstream.ledger import conservation, decode_account, is_account_key
 from pointstream.ledger.codec import decode_hold, decode_list, split_lot_key, split_pending_key
 from pointstream.ledger.decision import Outcome
+from pointstream.ledger.memory import SWEEP_EVERY
 from pointstream.ledger.records import Account, HoldState
 from pointstream.ledger.state import (
     NEVER,
@@ -231,12 +232,53 @@ def test_books_agree_after_every_record(compiled: Any, stream: list[tuple[str, S
         for entry in mine:
             balance[entry["wallet"]] += entry["delta"]
             assert entry["available_after"] == balance[entry["wallet"]]
-            assert sum(lot["delta"] for lot in entry["lots"] if lot["delta"]) in (
-                entry["delta"],
-                entry["amount"],  # pending points: in a lot, not spendable
-                -entry["amount"],
-            )
+            assert sum(lot["delta"] for lot in entry["lots"]) in lots_of(entry)
     assert len({entry["event_id"] for entry in bench.entries}) == len(bench.entries)
+
+
+def lots_of(entry: dict[str, Any]) -> Sequence[int]:
+    """What the lots of an entry may have gained or lost in all."""
+    amount, delta = entry["amount"], entry["delta"]
+    match entry["type"]:
+        case "points.earned":  # points that were over already: in a lot, and never spendable
+            return delta, amount
+        case "points.pending":
+            return (amount,)
+        case "points.activated":  # they were in the lot before; what pays a debt leaves it
+            return (delta - amount,)
+        case "points.restored" | "points.adjusted" | "points.voided":
+            return (delta,)
+        case "points.captured":  # they left their lots when they were held
+            return (0,)
+        case "points.reversed":  # what has become debt was in no lot
+            return range(-amount, delta + 1)
+    return (-amount,)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(PROGRAMMES), streams)
+def test_what_entries_say_of_a_lot_adds_up_to_what_is_in_it(
+    compiled: Any, stream: list[tuple[str, Step]]
+) -> None:
+    """Lot by lot, pending and spendable: a reader needs no other source to know them."""
+    bench = run(Bench(compiled), bodies(stream))
+
+    told: dict[str, int] = {}
+    for entry in bench.entries:
+        for lot in entry["lots"]:
+            told[lot["lot_id"]] = told.get(lot["lot_id"], 0) + lot["delta"]
+            assert told[lot["lot_id"]] >= 0
+    there: dict[str, int] = {}
+    for key, value in bench.books().items():
+        if key[:1] in b"lq":
+            prefix = len(key) - len(key.split(b"\0", 2)[2])
+            lot_id = (
+                split_lot_key(key, prefix)[-1]
+                if key[:1] == b"l"
+                else split_pending_key(key, prefix)[-1]
+            )
+            there[lot_id] = decode_list(value)[0]
+    assert {lot_id: points for lot_id, points in told.items() if points} == there
 
 
 @settings(max_examples=100, deadline=None)
@@ -309,7 +351,7 @@ def test_duplicates_change_nothing(
 def test_what_is_not_taken_leaves_the_books_untouched(
     compiled: Any, stream: list[tuple[str, Step]]
 ) -> None:
-    """Ignored and refused events change no byte; a rejected command only keeps its answer."""
+    """Refused events change no byte; ignored ones leave their id, rejected commands the answer."""
     bench = Bench(compiled)
     for body in bodies(stream):
         if isinstance(body, int):
@@ -320,12 +362,11 @@ def test_what_is_not_taken_leaves_the_books_untouched(
         decision = bench.give_body(body)
         after = bench.books()
         refused = [letter.code.value for letter in decision.dead_letters]
-        if decision.outcome in IGNORED or decision.outcome.value in refused:
+        rejected = decision.result is not None and decision.result["outcome"] == "rejected"
+        if decision.outcome.value in refused:
             assert after == before
-        elif decision.result is not None and decision.result["outcome"] == "rejected":
-            answer = event_key(body["member_id"].encode(), body["event_id"])
-            assert answer in after
-            del after[answer]
+        elif decision.outcome in IGNORED or rejected:
+            del after[event_key(body["member_id"].encode(), body["event_id"])]
             assert after == before
         else:
             assert after != before
@@ -402,3 +443,61 @@ def test_refunds_in_any_order_equal_a_recomputation(plan: Any, data: st.DataObje
     totals = bench.wallet()
     assert totals.available - totals.debt == expected
     assert totals.written_off == 0
+
+
+FORGETFUL = [
+    programme(
+        *RULES,
+        refund_policy=policy,
+        park_window="P1D",
+        dedup_window="P1D",
+        refund_window="P3D",
+        wallets=[
+            {"id": "points", "activation": {"after": pending}, "expiry": {"days": days}},
+            {"id": "growth", "spendable": False},
+        ],
+    )
+    for policy in ("within_balance", "debt")
+    for pending, days in (("P0D", 0), ("P1D", 3), ("P0D", 1))
+]
+
+
+acts = st.sampled_from(
+    [
+        ("order", "o1", 40_000, False),
+        ("refund", "o1", "r1", 4_000),
+        ("refund", "o1", "r2", 4_000),
+        ("cancel", "o1"),
+        ("redeem", 50, "o1"),
+        ("hold", "h1", 30, None),
+        ("hold", "h1", 200, 5 * DAY_MS),
+        ("capture", "h1", 10),
+        ("void", "h1"),
+        ("freeze",),
+        ("unfreeze",),
+    ]
+)
+long_lives = st.lists(st.tuples(acts, st.integers(1, 4)), min_size=3, max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(FORGETFUL), long_lives)
+def test_when_the_sweep_comes_by_changes_no_decision(
+    compiled: Any, rounds: list[tuple[Step, int]]
+) -> None:
+    """Swept after every record or never: what is over counts no more, what is not over counts."""
+    steps: list[Step] = [("order", "o0", 30_000, False)]
+    for act, half_days in rounds:
+        steps += [act, ("wait", half_days * DAY_MS // 2)]
+    made = bodies([("m1", step) for step in steps])
+    swept, never = Bench(compiled), Bench(compiled)
+    for body in made:
+        swept.ledger.open(swept.state)
+        swept.ledger._memory.new = SWEEP_EVERY
+        swept.ledger._memory.sweep()
+        swept.ledger.close()
+        never.ledger._memory.new = 0
+        run(swept, [body])
+        run(never, [body])
+
+    assert swept.decisions == never.decisions

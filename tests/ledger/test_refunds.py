@@ -38,6 +38,9 @@ def test_refund_before_its_order_is_parked_and_netted() -> None:
 def test_refund_whose_order_never_comes_is_a_dead_letter_with_its_bytes() -> None:
     """At the end of the park window the raw record comes out as it went in."""
     bench = Bench()
+    # Kafka tells a header without a value from one whose value is empty.
+    headers = [("trace", b"t-1"), ("none", None), ("empty", b"")]
+    bench.headers = headers
     bench.refund("o1", "r1", 30, event_id="e")
     assert not bench.later(7, ms=-1)
 
@@ -50,6 +53,7 @@ def test_refund_whose_order_never_comes_is_a_dead_letter_with_its_bytes() -> Non
     assert letter.source.offset == 0
     assert letter.source.value is not None
     assert b'"refund_id":"r1"' in letter.source.value
+    assert letter.source.headers == headers
     assert not any(key[:1] in b"pMt" for key in bench.books()), "nothing is left of it"
 
 
@@ -174,7 +178,33 @@ def test_refund_of_spent_points_follows_the_policy(
     assert (totals.available, totals.debt, totals.written_off) == (left, debt, written_off)
     assert (entry["amount"], entry["delta"]) == (amount, left - 20)
     assert (entry["written_off"], entry["debt_after"]) == (written_off, debt)
-    assert entry.get("due") == (100 if written_off else None)
+    assert "due" not in entry, "due tells of caps and budgets alone"
+
+
+@pytest.mark.case(8)
+@pytest.mark.case(15)
+@pytest.mark.parametrize("policy", ["only_pending", "within_balance", "debt"])
+def test_bonus_that_stays_goes_when_the_whole_order_does(policy: str) -> None:
+    """keep_on_refund is for orders of which something is left: no money, no points."""
+    bench = Bench(
+        programme(
+            SPEND,
+            {**BONUS, "keep_on_refund": True},
+            refund_policy=policy,
+            wallets=[{"id": "points", "activation": {"after": "P7D"}}],
+        )
+    )
+    for number in range(10):
+        bench.order(f"o{number}", 300)
+        if number % 2:
+            bench.refund(f"o{number}", "r1", 100)
+            assert bench.wallet().pending == 250
+            bench.refund(f"o{number}", "r2", 200)
+        else:
+            bench.cancel(f"o{number}")
+
+    totals = bench.wallet()
+    assert (totals.pending, totals.available, totals.reversed) == (0, 0, 3_500)
 
 
 @pytest.mark.case(10)
@@ -261,6 +291,28 @@ def test_part_of_an_order_gives_back_part_of_its_points() -> None:
     assert bench.available() == 66
     bench.refund("c", "r3", 10)
     assert bench.available() == 100
+
+
+@pytest.mark.case(12)
+def test_every_wallet_gets_its_own_share_of_a_returned_payment() -> None:
+    """Half of the money back is half of what each wallet paid, whichever paid first or more."""
+    bench = Bench(
+        programme(
+            SPEND,
+            rule("spend", id="gift", wallet="gift", per_minor=100),
+            wallets=[{"id": "points"}, {"id": "gift"}],
+        )
+    )
+    bench.order("a", 100)
+    bench.redeem(100, order_id="c")
+    bench.redeem(31, order_id="c", wallet="gift")
+    bench.redeem(29, order_id="c", wallet="gift")
+    bench.give("order.paid", order_id="c", currency="CNY", paid_minor=90)
+
+    bench.give("order.refunded", order_id="c", refund_id="r1", refunded_minor=45)
+    assert (bench.available(), bench.wallet(wallet="gift").available) == (50, 40 + 30)
+    bench.give("order.refunded", order_id="c", refund_id="r2", refunded_minor=45)
+    assert (bench.available(), bench.wallet(wallet="gift").available) == (100, 100)
 
 
 @pytest.mark.case(12)
@@ -353,6 +405,40 @@ def test_buying_and_refunding_ten_times_leaves_nothing() -> None:
 
     assert bench.available() == 0
     assert not bench.lots()
+
+
+@pytest.mark.case(15)
+def test_returned_points_do_not_escape_the_clawback_of_the_same_return() -> None:
+    """What the order earned is spent: what comes back pays for it, and only the rest is left."""
+    bench = Bench()
+    bench.order("a", 100)
+    bench.redeem(100, order_id="d")
+    bench.order("d", 50)
+    bench.redeem(50)
+
+    back = bench.cancel("d")
+
+    assert [(e["type"], e["amount"], e["written_off"]) for e in back.entries] == [
+        ("points.restored", 100, 0),
+        ("points.reversed", 50, 0),
+    ]
+    assert bench.available() == 50
+
+
+@pytest.mark.case(15)
+def test_paying_with_points_and_returning_ten_times_makes_no_points() -> None:
+    """Whoever spends what a returned order earned has spent their own points."""
+    bench = Bench()
+    bench.order("a", 1_000)
+    for number in range(10):
+        bench.redeem(100, order_id=f"d{number}")
+        bench.order(f"d{number}", 100)
+        bench.redeem(100)
+        bench.cancel(f"d{number}")
+
+    totals = bench.wallet()
+    assert (totals.available, totals.redeemed - totals.restored) == (0, 1_000)
+    assert totals.written_off == 0
 
 
 def test_refund_id_counts_once_per_order() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ledger_support import SPEND, Bench, outcomes, programme, rule
+from ledger_support import DAY_MS, SPEND, Bench, outcomes, programme, rule
 
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.ledger import Outcome
+from pointstream.ledger.state import event_key
 
 
 @pytest.mark.case(1)
@@ -61,6 +62,98 @@ def test_id_with_other_content_is_a_dead_letter() -> None:
     assert letter.source.value is not None
     assert b'"paid_minor":4100' in letter.source.value
     assert bench.books() == before
+
+
+def test_id_of_an_ignored_event_stands_for_its_content_too() -> None:
+    """A second event about an order earned nothing, and its id is used up all the same."""
+    bench = Bench()
+    bench.order("o1", 40, event_id="a")
+    before = bench.books()
+    assert bench.order("o1", 40, event_id="b").outcome is Outcome.ORDER_ALREADY_AWARDED
+    after = bench.books()
+    del after[event_key(b"m1", "b")]
+    assert after == before, "nothing but its id is kept"
+
+    other = bench.order("o2", 70, event_id="b")
+
+    assert other.dead_letters[0].code is DeadLetterCode.ID_REUSED_WITH_OTHER_CONTENT
+    assert bench.order("o1", 40, event_id="b").outcome is Outcome.EVENT_ALREADY_TAKEN
+    assert bench.available() == 40
+
+
+OLD = {
+    "order.paid": {"order_id": "o", "currency": "CNY", "paid_minor": 4_000},
+    "referral.registered": {"referee_id": "r"},
+    "activity.recorded": {"activity": "x", "reference": "r"},
+    "checkin.recorded": {},
+}
+
+
+@pytest.mark.case(1)
+@pytest.mark.parametrize("type_", OLD)
+@pytest.mark.parametrize("ahead_ms", [0, 60_000])
+def test_an_archive_published_again_earns_nothing(type_: str, ahead_ms: int) -> None:
+    """As long as the business key is known it earns once; after that it is too old to be taken."""
+    compiled = programme(
+        SPEND,
+        rule("referral", when="registered", points=20),
+        rule("activity", activity="x", points=5),
+        rule("check_in", points=2, every_time=True),
+        dedup_window="P2D",
+        refund_window="P30D",
+    )
+    seen = set()
+    for days in (2, 30, 500):
+        for ms in (-1, 0, ahead_ms - 1, ahead_ms):
+            bench = Bench(compiled)
+            fields = {"event_id": "a", "occurred_ms": bench.now_ms + ahead_ms, **OLD[type_]}
+            bench.give(type_, **fields)
+            earned = bench.available()
+            assert earned
+            bench.later(days, ms=ms)
+            bench.restart()
+
+            seen.add(bench.give(type_, **fields).outcome)
+
+            assert bench.available() == earned
+
+    assert {Outcome.EVENT_ALREADY_TAKEN, Outcome.TOO_OLD} < seen
+    assert not seen & {Outcome.POINTS_AWARDED, Outcome.NOTHING_EARNED}
+
+
+def test_event_as_old_as_its_business_key_can_get_is_a_dead_letter() -> None:
+    """One millisecond younger is taken; a member event has no key, and is taken at any age."""
+    bench = Bench(programme(refund_window="P30D"))
+    oldest_ms = bench.now_ms - 30 * DAY_MS
+    before = bench.books()
+
+    refused = bench.order("o1", 40, event_id="a", occurred_ms=oldest_ms)
+
+    assert refused.dead_letters[0].code is DeadLetterCode.TOO_OLD
+    assert bench.books() == before
+    taken = bench.order("o2", 40, occurred_ms=oldest_ms + 1)
+    assert taken.outcome is Outcome.POINTS_AWARDED
+    profile = bench.give("member.registered", birthday="05-01", occurred_ms=oldest_ms - 1)
+    assert profile.outcome is Outcome.MEMBER_RECORDED
+
+
+@pytest.mark.case(2)
+@pytest.mark.parametrize("ahead_ms", [0, 60_000])
+def test_command_whose_answer_is_forgotten_is_too_old_to_be_carried_out(ahead_ms: int) -> None:
+    """Until then it gets its answer; it never spends twice."""
+    bench = Bench(programme(dedup_window="P5D"))
+    bench.order("o1", 100)
+    asked = {"event_id": "c1", "occurred_ms": bench.now_ms + ahead_ms}
+    bench.redeem(30, **asked)
+
+    bench.later(5, ms=ahead_ms - 1)
+    assert bench.redeem(30, **asked).outcome is Outcome.COMMAND_ALREADY_ANSWERED
+    bench.later(ms=1)
+    late = bench.redeem(30, **asked)
+
+    assert late.dead_letters[0].code is DeadLetterCode.TOO_OLD
+    assert late.result is None
+    assert bench.available() == 70
 
 
 def test_event_id_is_forgotten_after_the_dedup_window() -> None:

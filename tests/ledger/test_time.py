@@ -180,14 +180,54 @@ def test_pending_points_activate_when_their_time_has_come() -> None:
     assert (bench.available(), bench.wallet().expired) == (0, 100)
 
 
-def test_late_order_whose_points_are_over_already_expires_on_the_next_tick() -> None:
-    """It earned by the rules of its time and lost by them, and both can be seen."""
+def test_late_order_whose_points_are_over_already_earns_and_loses_them_at_once() -> None:
+    """It earned by the rules of its time and lost by them; both can be seen, nothing be spent."""
     bench = Bench(programme(wallets=[wallet(days=10)]))
-    bench.order("a", 100, occurred_ms=START_MS - 20 * DAY_MS)
-    bench.tick(bench.now_ms)
+    decision = bench.order("a", 100, occurred_ms=START_MS - 20 * DAY_MS)
 
-    assert [e["type"] for e in bench.entries] == ["points.earned", "points.expired"]
-    assert bench.entries[1]["occurred_at"] < bench.entries[1]["recorded_at"]
+    earned, expired = decision.entries
+    assert [earned["type"], expired["type"]] == ["points.earned", "points.expired"]
+    assert [earned["amount"], expired["amount"]] == [100, 100]
+    assert {entry["available_after"] for entry in decision.entries} == {0}
+    assert expired["occurred_at"] == "2026-02-19T16:00:00.000Z"
+    assert earned["lots"][0]["lot_id"] == expired["lots"][0]["lot_id"]
+    assert bench.standings[-1].crm_sync["next_expiry_points"] == 0
+    # Gone is gone: a refund asks for nothing more (case 13).
+    bench.order("b", 70)
+    assert not bench.refund("a", "r", 100).entries
+    assert bench.available() == 70
+
+
+@pytest.mark.parametrize(("after", "age_days"), [("P0D", 20), ("P12D", 3)])
+def test_points_that_are_over_pay_no_debt(after: str, age_days: int) -> None:
+    """Neither those of a late order nor those that are over when they would become active."""
+    bench = Bench(programme(refund_policy="debt", wallets=[wallet(days=10)]))
+    bench.order("a", 80)
+    bench.redeem(80)
+    bench.refund("a", "r", 80)
+    bench.programme = programme(
+        refund_policy="debt", wallets=[{**wallet(days=10), "activation": {"after": after}}]
+    )
+    bench.restart()
+
+    bench.order("old", 80, occurred_ms=bench.now_ms - age_days * DAY_MS)
+    bench.later(20)
+
+    totals = bench.wallet()
+    assert (totals.debt, totals.expired, totals.available, totals.pending) == (80, 80, 0, 0)
+    assert bench.moved("expired") == [80]
+
+
+def test_order_dated_a_little_ahead_is_spendable_at_once() -> None:
+    """A till's clock runs a second ahead: no wallet waits for that, unless it has a delay."""
+    bench = Bench()
+
+    (entry,) = bench.order("a", 100, occurred_ms=bench.now_ms + 1_000).entries
+
+    assert (entry["type"], entry["available_after"]) == ("points.earned", 100)
+    assert bench.redeem(60).outcome is Outcome.POINTS_REDEEMED
+    bench.cancel("a")
+    assert bench.wallet().reversed == 40
 
 
 def test_standing_names_the_next_points_to_expire() -> None:

@@ -110,6 +110,32 @@ def test_a_clean_stop_is_not_started_anew(tmp_path: Path) -> None:
     assert len(lives.read_text()) == 1
 
 
+def test_wrong_usage_is_final(tmp_path: Path) -> None:
+    """Exit code 2 comes back at once: a new start would be told the same wrong thing."""
+    lives = tmp_path / "lives"
+    said: list[str] = []
+
+    code = supervise(_child(lives, "5,2,0"), backoff=_AT_ONCE, say=said.append)
+
+    assert code == 2
+    assert len(lives.read_text()) == 2
+    assert len(said) == 1
+
+
+def test_a_stop_before_the_process_can_handle_one_is_clean() -> None:
+    """A process that SIGTERM ends as it ends any program was only starting: exit code 0."""
+    supervisor = subprocess.Popen([sys.executable, "-c", _SUPERVISOR, "sleep", "60"])
+    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children")
+    deadline = time.monotonic() + 20
+    while not children.read_text():
+        assert time.monotonic() < deadline, "the child did not come up"
+        time.sleep(0.02)
+
+    supervisor.send_signal(signal.SIGTERM)
+
+    assert supervisor.wait(20) == 0
+
+
 def test_failures_in_a_row_can_be_final(tmp_path: Path) -> None:
     """With a limit the last exit code is handed on."""
     lives = tmp_path / "lives"

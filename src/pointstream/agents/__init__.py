@@ -5,8 +5,8 @@ agents are thin, `processor.py` turns records into decisions and decisions into 
 about points lives here, and nothing of the exactly-once protocol.
 """
 
-from pointstream.agents.app import build_app, run_worker
+from pointstream.agents.app import CannotStart, build_app, run_worker
 from pointstream.agents.processor import PointsProcessor
 from pointstream.agents.topology import Topology, topology
 
-__all__ = ["PointsProcessor", "Topology", "build_app", "run_worker", "topology"]
+__all__ = ["CannotStart", "PointsProcessor", "Topology", "build_app", "run_worker", "topology"]

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import logging
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import faust
 import structlog
@@ -13,7 +16,7 @@ from aiokafka.errors import KafkaError
 from pointstream.agents.processor import MEMBER_INPUTS, TICKS, PointsProcessor
 from pointstream.agents.web import add_views
 from pointstream.engine import Processor
-from pointstream.engine.app import StreamApp, StreamSettings
+from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
 from pointstream.engine.kafka import Cluster
 from pointstream.engine.runtime import EngineConfig
 from pointstream.engine.task import Guards, Limits, TaskObserver
@@ -21,18 +24,29 @@ from pointstream.engine.topics import TopicDifferencesError, TopicsError, ensure
 from pointstream.engine.transport import FetchedBatch
 from pointstream.ledger import Ledger
 from pointstream.operations.logs import configure_logs
-from pointstream.operations.programme import load_programme
+from pointstream.operations.premises import PremisesError, claim_directory, require_free_port
+from pointstream.operations.processes import exit_when_asked
+from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.settings import Settings
 from pointstream.operations.topics import wanted_topics
 from pointstream.rules.compile import compile_programme
 
-__all__ = ["build_app", "run_worker"]
+__all__ = ["CannotStart", "build_app", "run_worker"]
 
 logger = structlog.get_logger(__name__)
 
-_EXIT_USAGE = 2
+#: A worker that is told to stop while it starts, and owns nothing yet, may take so long.
+_STOP_SECONDS = 3.0
 #: Decoded accounts that a worker keeps for members who come again soon.
 _ACCOUNTS_KEPT = 12_000
+
+
+class CannotStart(Exception):
+    """What this worker was told cannot work, now or after a restart; `problems` are sentences."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class _Log(TaskObserver):
@@ -88,6 +102,7 @@ def build_app(
         StreamSettings(
             web_host=settings.web_host,
             web_port=settings.web_port,
+            advertised_url=settings.web_url,
             partitions=settings.partitions,
             replication_factor=settings.replication_factor,
             standby_replicas=settings.standby_replicas,
@@ -107,7 +122,7 @@ def build_app(
     )
     for topic in inputs:
         _add_agent(app, topic, topic.removeprefix(prefix))
-    add_views(app, accounts)
+    add_views(app, accounts, settings.partitions)
     return app
 
 
@@ -153,13 +168,60 @@ async def _prepare(settings: Settings) -> None:
             return
 
 
+class _Worker(faust.Worker):
+    """Faust's worker, which also stops when its start hangs."""
+
+    app: StreamApp
+
+    def told_to_stop(self) -> bool:
+        return self._signal_stop_time is not None
+
+    def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        super()._schedule_shutdown(signal)
+        # A client that waits for a broker does not hear of the stop. Before the first assignment
+        # there is nothing to give up.
+        if self.app.engine.epoch == 0:
+            self.loop.call_later(_STOP_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        if self.app.engine.epoch == 0:
+            _end_at_once()
+
+
+def _end_at_once() -> NoReturn:
+    logger.info("worker stopped")
+    logging.shutdown()
+    os._exit(0)
+
+
 def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     """Run a worker until it is told to stop, and return its exit status.
 
-    0 after a clean stop (SIGTERM, SIGINT), 2 when topics or settings do not fit. A fault ends the
-    process at once with `engine.app.EXIT_FAULT`; a supervisor is expected to start it again.
+    0 after a clean stop (SIGTERM, SIGINT), which ends the process at once as long as nothing is
+    owned. A fault ends the process with `engine.app.EXIT_FAULT`; a supervisor is expected to start
+    it again. To be called in the main thread.
+
+    Raises:
+        CannotStart: programme, directory, port or topics are not as they must be. Nothing has been
+            created on the broker then.
     """
     configure_logs(level=log_level)
+    exit_when_asked(say=lambda: logger.info("worker stopped"))
+    try:
+        # All of it before the broker is touched.
+        processors = _processors(settings)
+        lock = claim_directory(settings.data_dir)
+        if settings.web_port:
+            require_free_port(settings.web_host, settings.web_port)
+    except ProgrammeInvalid as error:
+        raise CannotStart(*error.problems) from error
+    except PremisesError as error:
+        raise CannotStart(str(error)) from error
+    with lock:
+        return _run(settings, processors, log_level)
+
+
+def _run(settings: Settings, processors: Callable[[int], Processor], log_level: str) -> int:
     # What is loaded by now stays; what a batch leaves behind has no cycles. Collecting at Python's
     # default pace takes a quarter of the time.
     gc.freeze()
@@ -167,21 +229,39 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     try:
         asyncio.run(_prepare(settings))
     except TopicDifferencesError as error:
-        logger.error("topics are not as they must be", reason=str(error))
-        return _EXIT_USAGE
-    except KeyboardInterrupt:
-        return 0
-    app = build_app(settings)
-    worker: Any = faust.Worker(
+        raise CannotStart(*str(error).splitlines()) from error
+    app = build_app(settings, processor=processors)
+    worker = _Worker(
         app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=log_level
     )
     # Its escape codes have no business in a log.
     worker.spinner = None
     logger.info("worker starts", servers=settings.bootstrap_servers, app_id=settings.app_id)
+    status = _execute(worker)
+    # Its signal handlers went with its loop.
+    exit_when_asked(status)
+    return status
+
+
+def _execute(worker: _Worker) -> int:
+    """Run it to its end: 0, or `EXIT_FAULT` when one of Faust's services crashed."""
+    fault: BaseException | None
     try:
         worker.execute_from_commandline()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
+    except SystemExit as end:
+        # Of a crash Faust says 1, or words; the exception is what it was dealing with then.
+        fault = worker.crash_reason or end.__context__
+        stopped = not end.code or (worker.told_to_stop() and worker.crash_reason is None)
+    except BaseException as error:
+        fault, stopped = error, False
+    else:
+        stopped = True
+    if stopped:
         logger.info("worker stopped")
-    return 0
+        return 0
+    logger.critical(
+        "worker stops on a fault; its partitions go on elsewhere or after a restart",
+        fault=type(fault).__name__ if fault is not None else "unknown",
+        reason=str(fault) if fault is not None else "one of its services ended",
+    )
+    return EXIT_FAULT

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 
 from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
-from pointstream.contracts.wire import MAX_TIME_MS, cloudevent_headers, dumps
+from pointstream.contracts.wire import cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
 from pointstream.ledger.decision import Entry
@@ -16,6 +17,8 @@ __all__ = ["MEMBER_INPUTS", "TICKS", "PointsProcessor"]
 #: The inputs that meet in a member's partition, by suffix.
 MEMBER_INPUTS = ("orders", "check-ins", "referrals", "activities", "members", "commands")
 TICKS = "internal.ticks"
+#: All lots of a month expire at one instant: more than one transaction can hold.
+_TIMERS_PER_BATCH = 1000
 
 
 class PointsProcessor:
@@ -49,21 +52,36 @@ class PointsProcessor:
         #: partition: it begins at zero with every task.
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._output = Output(0)
+        self._timers_left = 0
 
     def begin(self, state: State, output: Output) -> None:
         """See `engine.Processor`."""
         self._output = output
+        self._timers_left = _TIMERS_PER_BATCH
         self._ledger.open(state)
 
-    def process(self, records: Sequence[InputRecord]) -> None:
+    def process(self, records: Sequence[InputRecord]) -> int:
         """See `engine.Processor`."""
         output, suffixes = self._output, self._suffixes
-        for record in records:
+        for done, record in enumerate(records):
+            if not self._advance(record.timestamp, output):
+                return done
             suffix = suffixes[record.topic]
-            if suffix is TICKS:
-                self._tick(suffix, record, output)
-            else:
+            if suffix is not TICKS:
                 self._event(suffix, record, output)
+        return len(records)
+
+    def _advance(self, now_ms: int, output: Output) -> bool:
+        """Let time pass; whether it got there within what one transaction may hold.
+
+        `now_ms` is the broker's time, also of a tick: a worker's clock that runs ahead must not
+        expire anybody's points.
+        """
+        decisions = self._ledger.advance(now_ms, self._timers_left)
+        self._timers_left -= len(decisions)
+        for decision in decisions:
+            self._send_decision("timers", decision, output)
+        return not self._ledger.behind
 
     def finish(self) -> None:
         """See `engine.Processor`: one latest standing per member touched."""
@@ -73,26 +91,14 @@ class PointsProcessor:
         self._output = Output(0)
 
     def _event(self, suffix: str, record: InputRecord, output: Output) -> None:
-        ledger = self._ledger
-        for due in ledger.advance(record.timestamp):
-            self._send_decision("timers", due, output)
         decoded = decode(
             suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
         )
         if isinstance(decoded, Refusal):
             self._refuse(suffix, decoded.code, decoded.message, record, output)
             return
-        decision = ledger.decide(decoded.event, decoded.digest, _source(record))
+        decision = self._ledger.decide(decoded.event, decoded.digest, _source(record))
         self._send_decision(suffix, decision, output)
-
-    def _tick(self, suffix: str, record: InputRecord, output: Output) -> None:
-        value = record.value or b""
-        if not value.isdigit() or len(value) > 15 or int(value) > MAX_TIME_MS:
-            message = "a tick is the time in milliseconds since the epoch, in ASCII digits"
-            self._refuse(suffix, DeadLetterCode.SCHEMA_INVALID, message, record, output)
-            return
-        for due in self._ledger.advance(int(value)):
-            self._send_decision("timers", due, output)
 
     def _refuse(
         self,
@@ -142,15 +148,22 @@ class PointsProcessor:
     def _send_standing(self, standing: Standing, output: Output) -> None:
         member_id = standing.member_id
         key = member_id.encode()
-        for topic, kind, body in (
-            (self._crm, "member.standing", standing.crm_sync),
-            (self._mall, "member.position", standing.mall_sync),
+        for topic, system, kind, body in (
+            (self._crm, "crm", "member.standing", standing.crm_sync),
+            (self._mall, "mall", "member.position", standing.mall_sync),
         ):
-            event_id = f"{member_id}:{body['seq']}"
+            value = dumps(body)
+            # A standing can change without an entry (a profile does), so its content is part of
+            # the id: source and id together name one content for good.
+            content = blake2b(value, digest_size=8).hexdigest()
             headers = cloudevent_headers(
-                kind, event_id, body["updated_at"], self._source, subject=member_id
+                kind,
+                f"{system}:{member_id}:{body['seq']}:{content}",
+                body["updated_at"],
+                self._source,
+                subject=member_id,
             )
-            output.send(topic, key, dumps(body), headers)
+            output.send(topic, key, value, headers)
 
     def _send_dead_letter(self, dead_letter: DeadLetter, output: Output) -> None:
         source = dead_letter.source

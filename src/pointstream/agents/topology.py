@@ -1,6 +1,7 @@
 """What feeds what: the job as a graph, for people."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pointstream.agents.processor import MEMBER_INPUTS, TICKS
 from pointstream.contracts.topics import DEFAULT_PREFIX, topic_specs
@@ -42,6 +43,14 @@ class Topology:
         width = max(len(topic) for topic, _ in self.outputs)
         lines += [f"partition task -> {topic:<{width}}  {what}" for topic, what in self.outputs]
         return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """The graph for programs: inputs, outputs, and how many partition tasks lie between."""
+        return {
+            "partitions": self.partitions,
+            "inputs": [{"topic": topic, "agent": agent} for topic, agent in self.inputs],
+            "outputs": [{"topic": topic, "carries": what} for topic, what in self.outputs],
+        }
 
     def mermaid(self) -> str:
         """The graph for a page that renders Mermaid."""

@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from aiohttp import ClientError
+from faust.exceptions import SameNode
 from faust.web import Request, Response, View
+from faust.web.exceptions import ServiceUnavailable
 
 from pointstream.engine.app import StreamApp
+from pointstream.engine.task import PartitionTask, Phase
 from pointstream.ledger import conservation, decode_account
 from pointstream.ledger.state import account_key
+from pointstream.operations.placement import partition_of
 
 __all__ = ["add_views"]
 
@@ -65,10 +70,12 @@ show();setInterval(show,1000);
 </script>"""
 
 
-def add_views(app: StreamApp, accounts: Any) -> None:
+def add_views(app: StreamApp, accounts: Any, partitions: int) -> None:
     """Add `/` (a page), `/status` (JSON) and `/accounts/{member_id}` (JSON).
 
-    `accounts` is the table by which Faust routes a question about a member to the owner.
+    `accounts` is the table by which Faust routes a question about a member to the owner,
+    `partitions` is how many it has. A question that cannot be answered just now, because partitions
+    move or the owner is out of reach, is answered 503: 404 says that there is no such account.
     """
 
     @app.page("/")
@@ -89,18 +96,40 @@ def add_views(app: StreamApp, accounts: Any) -> None:
     class Account(View):
         """One account as last committed, from whichever worker owns it."""
 
-        @app.table_route(table=accounts, match_info="member_id")
-        async def get(self: View, request: Request, **kwargs: Any) -> Response:
-            key = account_key(request.match_info["member_id"].encode())
-            for task in app.engine.tasks.values():
-                value = task.read(key)
-                if value is not None:
-                    account = decode_account(key, value)
-                    return self.json(
-                        {
-                            "member_id": account.member_id,
-                            "seq": account.seq,
-                            "conservation": conservation(account),
-                        }
-                    )
-            return self.error(404, "no such account")
+        async def get(self, request: Request, **kwargs: Any) -> Response:
+            member_id = request.match_info["member_id"]
+            partition = partition_of(member_id.encode(), partitions)
+            task = app.engine.tasks.get(partition)
+            if task is not None:
+                return self._own(task, member_id)
+            try:
+                return await app.router.route_req(accounts.name, member_id, self.web, request)
+            except SameNode:
+                # So another worker said that it is reached here.
+                return self._not_now(
+                    f"this worker does not own partition {partition} of this member, and the "
+                    "address of the one that does leads here"
+                )
+            except ServiceUnavailable:
+                return self._not_now("no worker owns the partition of this member just now")
+            except (ClientError, TimeoutError, OSError) as error:
+                return self._not_now(f"the worker that owns this member does not answer: {error}")
+
+        def _own(self, task: PartitionTask, member_id: str) -> Response:
+            if task.phase is not Phase.RUNNING:
+                return self._not_now(f"partition {task.partition} of this member is {task.phase}")
+            key = account_key(member_id.encode())
+            value = task.read(key)
+            if value is None:
+                return self.error(404, "no such account")
+            account = decode_account(key, value)
+            return self.json(
+                {
+                    "member_id": account.member_id,
+                    "seq": account.seq,
+                    "conservation": conservation(account),
+                }
+            )
+
+        def _not_now(self, reason: str) -> Response:
+            return self.error(503, reason, headers={"Retry-After": "1"})

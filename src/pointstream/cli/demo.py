@@ -48,7 +48,7 @@ DEMO_EXAMPLES = examples(
 )
 
 _REDELIVERED = 0.02
-_DAYS = 30
+_DAYS = 28  # commands older than 30 days are not taken any more
 _LINE_EVERY_SECONDS = 2.0
 
 

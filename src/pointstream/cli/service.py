@@ -11,11 +11,13 @@ import typer
 
 from pointstream.cli.output import (
     FAILED,
+    USAGE,
     BootstrapOption,
     JsonOption,
     answer_json,
     console,
     examples,
+    fail,
     guarded,
     notes,
     read_settings,
@@ -27,7 +29,11 @@ WORKER_EXAMPLES = examples(
     "pointstream worker",
     "pointstream worker --supervise --data-dir /var/lib/pointstream/1 --web-port 6067",
 )
-TOPOLOGY_EXAMPLES = examples("pointstream topology", "pointstream topology --mermaid > topology.md")
+TOPOLOGY_EXAMPLES = examples(
+    "pointstream topology",
+    "pointstream topology --mermaid > topology.md",
+    "pointstream topology --json",
+)
 CREATE_EXAMPLES = examples(
     "pointstream topics create", "pointstream topics create --partitions 24 --replication-factor 3"
 )
@@ -66,8 +72,9 @@ def worker(
 
     Start as many as you like on as many machines, each with a data directory and a web port of its
     own; they share the partitions. A worker ends itself on any fault inside a transaction and is
-    safe to start again at once: --supervise does that. All other settings come from POINTSTREAM_…
-    variables.
+    safe to start again at once: --supervise does that, except after exit code 2: what is wrong with
+    the programme, the directory, the port or the topics has to be put right first. All other
+    settings come from POINTSTREAM_… variables.
     """
     settings = read_settings(
         bootstrap_servers,
@@ -83,9 +90,14 @@ def worker(
         arguments = [word for word in sys.argv[1:] if word != "--supervise"]
         command = [sys.executable, "-m", "pointstream", *arguments]
         raise typer.Exit(keep_running(command, say=lambda text: notes.print(text, markup=False)))
-    from pointstream.agents.app import run_worker
+    from pointstream.agents.app import CannotStart, run_worker
 
-    raise typer.Exit(run_worker(settings))
+    try:
+        raise typer.Exit(run_worker(settings))
+    except CannotStart as error:
+        for problem in error.problems:
+            notes.print(problem, markup=False, soft_wrap=True)
+        raise typer.Exit(USAGE) from None
 
 
 @topics_app.command("create", epilog=CREATE_EXAMPLES)
@@ -169,10 +181,16 @@ def check(
 @guarded
 def topology(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid flowchart.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print what feeds what: topics, agents, the partition task, its outputs. Needs no broker."""
     from pointstream.agents.topology import topology as graph_of
 
+    if mermaid and as_json:
+        fail("--mermaid and --json exclude each other", USAGE)
     settings = read_settings()
     graph = graph_of(settings.topic_prefix, settings.partitions)
+    if as_json:
+        answer_json(graph.as_json())
+        return
     console.print(graph.mermaid() if mermaid else graph.text(), markup=False, soft_wrap=True)

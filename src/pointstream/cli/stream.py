@@ -45,7 +45,7 @@ _MODELS = {
 }
 # The summary names so many bad rows; all of them are told on standard error as they are met.
 _BAD_ROWS_IN_SUMMARY = 1_000
-_DEFAULT_PERIOD = timedelta(days=30)
+_DEFAULT_PERIOD = timedelta(days=28)  # commands older than 30 days are not taken any more
 
 PUBLISH_EXAMPLES = examples(
     "pointstream publish events.jsonl",
@@ -247,7 +247,7 @@ def generate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed and options give the same bytes.")] = 1,
     start: Annotated[
-        str | None, typer.Option(help="RFC 3339; else 30 days before the end.")
+        str | None, typer.Option(help="RFC 3339; else 28 days before the end.")
     ] = None,
     end: Annotated[str | None, typer.Option(help="RFC 3339; else the last midnight, UTC.")] = None,
     fraudsters: Annotated[int, typer.Option(min=0, help="Members who are up to something.")] = 3,

@@ -125,6 +125,9 @@ def decode(
         return refused.refusal
     except ValidationError as error:
         return _explain(error)
+    except RecursionError:
+        # JSON may be nested deeper than Python compares or prints.
+        return Refusal(DeadLetterCode.SCHEMA_INVALID, "the value is nested too deeply")
 
 
 def _without_nulls(body: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +148,8 @@ def _unknown_type(topic: str, body: dict[str, Any]) -> Refusal:
     allowed = ", ".join(INPUT_TYPES[topic])
     if "type" not in body:
         return Refusal(DeadLetterCode.UNKNOWN_TYPE, f"type is missing; it must be one of {allowed}")
+    if type(body["type"]) is not str:
+        return Refusal(DeadLetterCode.UNKNOWN_TYPE, f"type is no text, it must be one of {allowed}")
     given = ascii(body["type"])[:64]
     return Refusal(DeadLetterCode.UNKNOWN_TYPE, f"type is {given}, it must be one of {allowed}")
 

@@ -100,7 +100,8 @@ class Programme(_Strict):
     wallets: tuple[Wallet, ...] = Field((Wallet(id="points"),), min_length=1, max_length=16)
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
     dedup_window: Duration = Field(
-        timedelta(days=30), description="How long an event_id is remembered."
+        timedelta(days=30),
+        description="How long an event_id is remembered. Older commands are not taken.",
     )
     park_window: Duration = Field(
         timedelta(days=7), description="How long a refund waits for its order."
@@ -116,7 +117,8 @@ class Programme(_Strict):
     )
     refund_window: Duration = Field(
         timedelta(days=400),
-        description="How long orders and other business keys are remembered after their last use.",
+        description="How long orders and other business keys are remembered after their last use."
+        " Older events are not taken.",
     )
     hold_time: Duration = Field(
         timedelta(days=1),

@@ -79,7 +79,9 @@ class SpendRule(_Rule):
     points: Points = 1
     per_minor: Minor
     min_minor: int = Field(0, strict=True, ge=0, description="Smaller orders earn nothing by it.")
-    keep_on_refund: bool = Field(False, description="A refund leaves what this rule gave.")
+    keep_on_refund: bool = Field(
+        False, description="Refunds leave what this rule gave, until nothing of the order is left."
+    )
 
 
 class OrderBonusRule(_Rule):
@@ -89,7 +91,9 @@ class OrderBonusRule(_Rule):
     points: Points
     min_minor: int = Field(0, strict=True, ge=0)
     keep_on_refund: bool = Field(
-        False, description="Keep the bonus when refunds bring the order below min_minor."
+        False,
+        description="Keep the bonus when refunds bring the order below min_minor, until nothing of"
+        " the order is left.",
     )
 
 

@@ -12,7 +12,7 @@ DEFAULT_PREFIX = "points."
 
 _DAY_MS = 86_400_000
 _FOREVER = -1
-_DEAD_LETTER_BYTES = 16 << 20
+_LARGEST_RECORD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class TopicSpec:
             # A partition's topics are merged by the broker's time: a publisher's clock that runs
             # ahead would otherwise move the time of everyone in its partition.
             config["message.timestamp.type"] = "LogAppendTime"
-        if self.suffix == "dead-letters":
-            # It takes the largest input whole, with headers on top: one that it refused would
-            # stop its partition for good.
-            config["max.message.bytes"] = str(_DEAD_LETTER_BYTES)
+        if self.suffix in ("dead-letters", "internal.changelog"):
+            # They take the largest input whole, with headers on top, as a dead letter or parked:
+            # one that they refused would stop its partition for good.
+            config["max.message.bytes"] = str(_LARGEST_RECORD_BYTES)
         return config
 
 

@@ -107,6 +107,7 @@ class DeadLetterCode(StrEnum):
     REFUND_WITHOUT_ORDER = "refund_without_order"
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"
     TOO_FAR_IN_FUTURE = "too_far_in_future"
+    TOO_OLD = "too_old"
     CURRENCY_NOT_SUPPORTED = "currency_not_supported"
     LINE_UNKNOWN = "line_unknown"
     POINTS_OUT_OF_RANGE = "points_out_of_range"

@@ -15,6 +15,8 @@ from pointstream.engine.errors import (
     PositionGap,
     PositionMismatch,
     RecordsDeleted,
+    StateLost,
+    StoreUnavailable,
 )
 from pointstream.engine.records import Header, InputRecord, Output, Processor, Record
 from pointstream.engine.state import State
@@ -32,4 +34,6 @@ __all__ = [
     "Record",
     "RecordsDeleted",
     "State",
+    "StateLost",
+    "StoreUnavailable",
 ]

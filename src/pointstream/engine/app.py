@@ -5,13 +5,13 @@ What is replaced is replaced at Faust's own extension points: the transport, the
 manager, the store, the schema. `engine/README.md` says why.
 """
 
-import contextlib
+import asyncio
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import faust
 import structlog
@@ -30,6 +30,8 @@ logger = structlog.get_logger(__name__)
 
 #: Exit status of a worker that met a fault; a supervisor starts it anew.
 EXIT_FAULT = 70
+#: How long a clean stop may take.
+_STOP_SECONDS = 10.0
 
 
 class BatchSchema(faust.Schema[Any, Any]):
@@ -55,6 +57,8 @@ class StreamSettings:
     web_host: str = "127.0.0.1"
     #: 0 for no web server.
     web_port: int = 6066
+    #: Where other workers reach that web server; None for `web_host` and `web_port`.
+    advertised_url: str | None = None
     partitions: int = 12
     replication_factor: int = 1
     standby_replicas: int = 0
@@ -110,6 +114,7 @@ class StreamApp(faust.App):
             web_bind=settings.web_host,
             web_host=settings.web_host,
             web_port=settings.web_port or 6066,
+            canonical_url=settings.advertised_url,
             datadir=str(config.data_dir),
             logging_config=None,
             loghandlers=[],
@@ -135,8 +140,14 @@ class StreamApp(faust.App):
         await self.engine.start()
 
     async def on_stop(self) -> None:
-        with contextlib.suppress(Exception):
-            await self.engine.stop()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.engine.stop()
+        except Exception as error:
+            # An open transaction waits for a broker that is away. It need not be finished: what it
+            # holds is taken again by whoever owns the partition next.
+            logger.warning("stopped without a clean end", reason=repr(error))
+            _exit(0)
         await super().on_stop()
 
     def fail(self, error: BaseException) -> None:
@@ -151,14 +162,18 @@ class StreamApp(faust.App):
             reason=str(error),
             exc_info=error if not _is_known(error) else None,
         )
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(EXIT_FAULT)
+        _exit(EXIT_FAULT)
 
     async def crash(self, reason: BaseException) -> None:
         """Faust's own way out, of which it may not return; ours ends the process."""
         self.fail(reason)
+
+
+def _exit(status: int) -> NoReturn:
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _is_known(error: BaseException) -> bool:

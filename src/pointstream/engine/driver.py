@@ -15,7 +15,7 @@ committed::
 import asyncio
 import enum
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka.partitioner import murmur2
@@ -131,10 +131,13 @@ class _MemoryLog:
         group = self._broker.group
         return {topic: group.get(Target(topic, self._partition)) for topic in self._inputs}
 
-    async def beginnings(self) -> dict[str, int]:
-        return dict.fromkeys(self._inputs, 0)
+    async def bounds(self) -> dict[str, tuple[int, int]]:
+        topics = self._broker.topics
+        return {t: (0, len(topics.get(Target(t, self._partition), ()))) for t in self._inputs}
 
-    async def changelog(self, position: int | None) -> AsyncIterator[tuple[list[Change], int, int]]:
+    async def changelog(
+        self, position: int | None
+    ) -> AsyncGenerator[tuple[list[Change], int, int], None]:
         log = self._broker.topics.get(self._changelog, [])
         position, end = position or 0, len(log)
         if position > end:

@@ -7,10 +7,12 @@
     ├── PositionGap        records between the position and the next batch are missing
     ├── PositionMismatch   the group's offsets and the state disagree
     ├── RecordsDeleted     the broker deleted input before it was processed
+    ├── StateLost          there are positions, and neither store nor changelog has their state
+    ├── StoreUnavailable   the local store cannot be used, and that is not its content's fault
     └── CorruptStore       local state cannot be read; it is rebuilt from the changelog
 
-None of them is handled by going on. The process ends, a supervisor starts it anew, and the
-new process begins from what is committed.
+But for the last, none is handled by going on. The process ends, a supervisor starts it anew, and
+the new process begins from what is committed.
 """
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "PositionGap",
     "PositionMismatch",
     "RecordsDeleted",
+    "StateLost",
+    "StoreUnavailable",
 ]
 
 
@@ -45,3 +49,11 @@ class RecordsDeleted(EngineError):
 
 class CorruptStore(EngineError):
     """The local store cannot be opened or read."""
+
+
+class StateLost(EngineError):
+    """Input was processed, and what became of it is nowhere any more."""
+
+
+class StoreUnavailable(EngineError):
+    """The local store is in use by another process, or its disk is full or forbidden."""

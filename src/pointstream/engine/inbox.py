@@ -6,6 +6,7 @@ had the worker been up. It also proves that nothing is skipped: every batch says
 begins, and it must begin where the one before it ended.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -61,6 +62,10 @@ class Inbox:
         self._queues = {topic: _Queue(offset) for topic, offset in positions.items()}
         self._check_position = check_position
         self.size = 0
+        #: Bytes of the values among them.
+        self.bytes = 0
+        #: Topics whose position has moved without a record: past transaction markers.
+        self._moved: set[str] = set()
         #: Records received again and dropped.
         self.dropped = 0
 
@@ -89,6 +94,7 @@ class Inbox:
                     return
         queue.received = end
         if not records:
+            self._moved.add(topic)
             return
         last = queue.times[-1] if queue.times else 0
         times = accumulate((r.timestamp for r in records), max, initial=last)
@@ -96,40 +102,67 @@ class Inbox:
         queue.records.extend(records)
         queue.times.extend(times)
         self.size += len(records)
+        self.bytes += sum(map(_weight, records))
 
-    def take(self, limit: int) -> Batch | None:
-        """Remove up to `limit` records, oldest first over all topics."""
-        if not self.size:
-            return None
-        waiting = [(t, q) for t, q in self._queues.items() if q.head < len(q.records)]
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self.size or self._moved)
+
+    def look(self, limit: int, limit_bytes: int = 1 << 62) -> list[InputRecord]:
+        """The next records to process, oldest first over all topics; they stay here.
+
+        Up to `limit` records or `limit_bytes` of values, but one at least, however large.
+        """
+        if self.bytes > limit_bytes:
+            limit = self._fitting(limit, limit_bytes)
+        waiting = [queue for queue in self._queues.values() if queue.head < len(queue.records)]
         if len(waiting) == 1:
-            topic, queue = waiting[0]
-            records = queue.records[queue.head : queue.head + limit]
-            counts = {topic: len(records)}
-        else:
-            records, counts = self._merge(waiting, limit)
+            (queue,) = waiting
+            return queue.records[queue.head : queue.head + limit]
+        return self._merge(waiting, limit)
+
+    def remove(self, records: list[InputRecord]) -> Batch:
+        """Take the first of what `look` returned, and what has only moved a position."""
+        counts = Counter(record.topic for record in records)
         taken = {topic: self._advance(topic, count) for topic, count in counts.items()}
         self.size -= len(records)
-        return Batch(records, taken)
+        self.bytes -= sum(map(_weight, records))
+        return Batch(records, self._pass_markers() | taken)
+
+    def _fitting(self, limit: int, limit_bytes: int) -> int:
+        """How many records fit, whichever they are: the largest ones are counted first."""
+        weights = sorted(
+            (_weight(r) for q in self._queues.values() for r in q.records[q.head :]), reverse=True
+        )
+        total, count = 0, 0
+        for weight in weights[:limit]:
+            total += weight
+            if total > limit_bytes:
+                break
+            count += 1
+        return max(1, count)
+
+    def _pass_markers(self) -> dict[str, tuple[int, int]]:
+        """The positions of topics that moved and have nothing waiting in front of the markers."""
+        passed = {}
+        for topic in tuple(self._moved):
+            queue = self._queues[topic]
+            if queue.head == len(queue.records):
+                passed[topic] = (queue.received, queue.received)
+                self._moved.discard(topic)
+        return passed
 
     @staticmethod
-    def _merge(
-        waiting: list[tuple[str, _Queue]], limit: int
-    ) -> tuple[list[InputRecord], dict[str, int]]:
+    def _merge(waiting: list[_Queue], limit: int) -> list[InputRecord]:
         # (time, rank of the topic, index) is unique, so the sort never compares records and
         # equal times fall in the fixed order of the topics.
         heads: list[tuple[int, int, int]] = []
-        for rank, (_, queue) in enumerate(waiting):
+        for rank, queue in enumerate(waiting):
             stop = min(len(queue.records), queue.head + limit)
             heads.extend((queue.times[i], rank, i) for i in range(queue.head, stop))
         heads.sort()
-        records: list[InputRecord] = []
-        counts: dict[str, int] = {}
-        for _, rank, index in heads[:limit]:
-            topic, queue = waiting[rank]
-            records.append(queue.records[index])
-            counts[topic] = counts.get(topic, 0) + 1
-        return records, counts
+        return [waiting[rank].records[index] for _, rank, index in heads[:limit]]
 
     def _advance(self, topic: str, count: int) -> tuple[int, int]:
         queue = self._queues[topic]
@@ -138,8 +171,13 @@ class Inbox:
         if queue.head == len(queue.records):
             # All taken: the position is the end of the fetch, past any marker behind it.
             position = queue.received
+            self._moved.discard(topic)
         else:
             position = queue.records[queue.head].offset
         if queue.head * 2 >= len(queue.records):
             queue.compact()
         return first, position
+
+
+def _weight(record: InputRecord) -> int:
+    return len(record.value or b"")

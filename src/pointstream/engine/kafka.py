@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -47,15 +47,15 @@ class Cluster:
     on_waiting: Callable[[str, float], None] = lambda what, seconds: None
 
     def consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            *topics,
-            bootstrap_servers=self.bootstrap_servers,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            request_timeout_ms=self.request_timeout_ms,
-            **self.security,
-            **settings,
-        )
+        chosen = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "enable_auto_commit": False,
+            "isolation_level": "read_committed",
+            "request_timeout_ms": self.request_timeout_ms,
+            # A position that is gone is an error. The client's default is to go on at the end.
+            "auto_offset_reset": "none",
+        }
+        return AIOKafkaConsumer(*topics, **chosen | dict(self.security) | settings)
 
     async def patiently(self, what: str, work: Awaitable[T]) -> T:
         """Await `work`, saying every few seconds that it waits."""
@@ -102,11 +102,14 @@ class KafkaPartitionLog:
         offsets = await asyncio.gather(*(self._reader.committed(tp) for tp in self._inputs))
         return {tp.topic: offset for tp, offset in zip(self._inputs, offsets, strict=True)}
 
-    async def beginnings(self) -> dict[str, int]:
-        offsets = await self._reader.beginning_offsets(self._inputs)
-        return {tp.topic: offset for tp, offset in offsets.items()}
+    async def bounds(self) -> dict[str, tuple[int, int]]:
+        begins = await self._reader.beginning_offsets(self._inputs)
+        ends = await self._reader.end_offsets(self._inputs)
+        return {tp.topic: (begins[tp], ends[tp]) for tp in self._inputs}
 
-    async def changelog(self, position: int | None) -> AsyncIterator[tuple[list[Change], int, int]]:
+    async def changelog(
+        self, position: int | None
+    ) -> AsyncGenerator[tuple[list[Change], int, int], None]:
         tp = self._changelog
         begin = (await self._reader.beginning_offsets([tp]))[tp]
         end = (await self._reader.end_offsets([tp]))[tp]

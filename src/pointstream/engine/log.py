@@ -3,7 +3,7 @@
 `kafka.py` implements it on a real broker, `driver.py` in memory.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -40,10 +40,12 @@ class PartitionLog(Protocol):
     async def committed(self) -> dict[str, int | None]:
         """Per input topic the group's committed position, None where there is none."""
 
-    async def beginnings(self) -> dict[str, int]:
-        """Per input topic the lowest position that can still be read."""
+    async def bounds(self) -> dict[str, tuple[int, int]]:
+        """Per input topic the lowest position that can still be read, and the end."""
 
-    def changelog(self, position: int | None) -> AsyncIterator[tuple[list[Change], int, int]]:
+    def changelog(
+        self, position: int | None
+    ) -> AsyncGenerator[tuple[list[Change], int, int], None]:
         """Read the changelog, read-committed, from `position` (None: its beginning) to its end.
 
         Yields changes, the position behind them and the end that is aimed for. The last item

@@ -117,8 +117,12 @@ class Processor(Protocol):
     def begin(self, state: State, output: Output) -> None:
         """A batch begins; what it reads, writes and sends goes through these two."""
 
-    def process(self, records: Sequence[InputRecord]) -> None:
-        """Take some records, in order."""
+    def process(self, records: Sequence[InputRecord]) -> int:
+        """Take some records, in order; returns how many.
+
+        Fewer than given ends the batch there: what one record brings about can be too much for one
+        transaction. The record that is not done comes again, first, in the next batch.
+        """
 
     def finish(self) -> None:
         """The batch ends: write and send what was held back to be written and sent once."""

@@ -5,18 +5,20 @@ A task that fails takes the process with it.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from pointstream.engine.errors import CorruptStore
+from pointstream.engine.errors import CorruptStore, EngineError
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.records import InputRecord, Processor
 from pointstream.engine.store import RocksMemory, RocksStore
@@ -25,6 +27,8 @@ from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, Shares
 __all__ = ["Engine", "EngineConfig", "Overtaken"]
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Overtaken(Exception):
@@ -60,7 +64,7 @@ class Engine:
         """`on_fault` is called with the error of a task that failed; it must end the process."""
         self.config = config
         self.tasks: dict[int, PartitionTask] = {}
-        #: Counts assignments. A batch fetched under an earlier one is void.
+        #: Goes up whenever partitions come or go. What was fetched under an earlier one is void.
         self.epoch = 0
         self._make_processor = processor
         self._on_fault = on_fault
@@ -74,6 +78,9 @@ class Engine:
         self._standbys: dict[int, asyncio.Task[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._shares = Shares()
+        # A store must be closed before the next assignment opens it.
+        self._changing = asyncio.Lock()
+        self._stopping = False
         self._restoring = asyncio.Semaphore(config.restoring_at_once)
 
     # -- life --------------------------------------------------------------------------
@@ -88,18 +95,21 @@ class Engine:
             request_timeout_ms=cluster.request_timeout_ms,
             **cluster.security,
         )
-        await self._reader.start()
-        await self._ticker.start()
+        await self._until_answered("its own clients", self._reader.start)
+        await self._until_answered("its own clients", self._ticker.start)
+        self._identity = await self._until_answered("the cluster's id", self._find_identity)
+        self._ticking = self._watched(self._tick_forever())
+
+    async def _until_answered(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         started = time.monotonic()
         while True:
             try:
-                self._identity = await self._find_identity()
-                break
+                return await ask()
             except (KafkaError, OSError) as error:
-                # One node of several may be down, and the admin client asks a node at random.
-                cluster.on_waiting(f"the cluster's id ({error})", time.monotonic() - started)
+                # One node of several may be down, and a client asks one at random.
+                waited = time.monotonic() - started
+                self.config.cluster.on_waiting(f"{what} ({error})", waited)
                 await asyncio.sleep(0.5)
-        self._ticking = self._watched(self._tick_forever())
 
     async def _find_identity(self) -> bytes:
         """What local state belongs to: this cluster's changelog, not another's of that name."""
@@ -114,6 +124,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Give everything up cleanly: open transactions finish first."""
+        self._stopping = True
         if self._ticking is not None:
             self._ticking.cancel()
         await self.revoke()
@@ -125,28 +136,35 @@ class Engine:
 
     async def assign(self, partitions: Iterable[int], standbys: Iterable[int] = ()) -> None:
         """Own `partitions`, keep warm copies of `standbys`. Ends whatever was owned before."""
-        await self.revoke()
-        self.epoch += 1
+        async with self._changing:
+            await self._give_up()
+            if not self._stopping:
+                self._take(partitions, standbys)
+
+    def _take(self, partitions: Iterable[int], standbys: Iterable[int]) -> None:
         for partition in sorted(partitions):
             task = self._new_task(partition)
             self.tasks[partition] = task
             self._positions[partition] = asyncio.create_task(task.acquire())
             self._lives[partition] = self._watched(self._live(task))
         for partition in sorted(set(standbys) - set(self.tasks)):
-            self._standbys[partition] = self._watched(self._keep_warm(partition))
+            self._standbys[partition] = self._watched(self._keep_warm(partition, self.epoch))
         logger.info("partitions assigned", partitions=sorted(self.tasks), epoch=self.epoch)
 
     async def revoke(self) -> None:
         """Give up every partition, after its open transaction has ended."""
+        async with self._changing:
+            await self._give_up()
+
+    async def _give_up(self) -> None:
+        self.epoch += 1
         tasks, self.tasks = self.tasks, {}
         background: list[asyncio.Task[Any]] = [*self._standbys.values()]
         self._standbys = {}
         await asyncio.gather(*(task.drain() for task in tasks.values()))
         background += [*self._positions.values(), *self._lives.values()]
         self._positions, self._lives = {}, {}
-        for each in background:
-            each.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await _end(background)
         await asyncio.gather(*(task.close() for task in tasks.values()))
         if tasks:
             logger.info("partitions given up", partitions=sorted(tasks))
@@ -200,7 +218,8 @@ class Engine:
         await asyncio.shield(self._positions[task.partition])
         async with self._restoring:
             started = time.perf_counter()
-            await task.restore()
+            if not await task.restore():
+                return
         logger.info(
             "partition ready",
             partition=task.partition,
@@ -209,18 +228,21 @@ class Engine:
         await self._send_tick(task.partition)
         await task.run()
 
-    async def _keep_warm(self, partition: int) -> None:
+    async def _keep_warm(self, partition: int, epoch: int) -> None:
         """Follow the changelog of a partition that another worker owns."""
         assert self._reader is not None
         log = KafkaPartitionLog(self.config.cluster, partition, self._reader)
         store = self._open_store(partition)
         try:
-            while True:
-                try:
-                    async for changes, reached, _ in log.changelog(store.position):
-                        store.write(changes, reached)
-                except LookupError:
-                    store.clear()
+            while self.epoch == epoch:
+                # A store whose position the changelog does not have stands at a commit whose
+                # markers are not written yet, or is the next owner's to judge.
+                with contextlib.suppress(LookupError):
+                    async with aclosing(log.changelog(store.position)) as changelog:
+                        async for changes, reached, _ in changelog:
+                            store.write(changes, reached)
+                            if self.epoch != epoch:
+                                break
                 await asyncio.sleep(1.0)
         finally:
             store.close()
@@ -240,7 +262,16 @@ class Engine:
         task = self.tasks.get(partition)
         if task is None or epoch != self.epoch:
             return
-        task.offer(topic, begin, end, records)
+        try:
+            task.offer(topic, begin, end, records)
+        except EngineError as error:
+            # Raised here it would reach Faust's agent, which is restarted after an error and goes
+            # on with the next batch.
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the process: going on would be wrong."""
+        self._on_fault(error)
 
     def congested(self) -> set[int]:
         """Partitions that should not be fetched for now."""
@@ -276,4 +307,16 @@ class Engine:
 
     def _inspect(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_fault(error)
+            self.fail(error)
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Again and again: Kafka clients swallow a cancellation that reaches them while they close.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)

@@ -23,7 +23,7 @@ from rocksdict import (
     WriteBufferManager,
 )
 
-from pointstream.engine.errors import CorruptStore
+from pointstream.engine.errors import CorruptStore, StoreUnavailable
 
 __all__ = ["MemoryStore", "RocksMemory", "RocksStore", "Store"]
 
@@ -36,6 +36,15 @@ _POSITION = _LOCAL + b"changelog-position"
 _IDENTITY = _LOCAL + b"identity"
 #: Written on a fault that may come from the disk; the next start throws the store away.
 _SUSPECT = "SUSPECT"
+#: Faults of opening that say nothing against the content. A store must never be thrown away
+#: because its owner is alive or a disk is full.
+_NOT_CORRUPT = (
+    "lock file",
+    "No space left",
+    "Permission denied",
+    "Too many open files",
+    "Read-only file system",
+)
 
 
 class Store(Protocol):
@@ -141,6 +150,7 @@ class RocksStore:
 
         Raises:
             CorruptStore: the directory cannot be read. `RocksStore.discard` removes it.
+            StoreUnavailable: another process has it open, or the disk is full or forbidden.
         """
         self._path = path
         self._identity = identity
@@ -160,6 +170,8 @@ class RocksStore:
                 str(self._path), self._memory.options(), access_type=AccessType.read_write()
             )
         except Exception as error:  # rocksdict raises plain Exception for every fault
+            if any(sign in str(error) for sign in _NOT_CORRUPT):
+                raise StoreUnavailable(f"{self._path}: {error}") from error
             raise CorruptStore(f"{self._path}: {error}") from error
 
     @property

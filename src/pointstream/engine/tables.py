@@ -38,6 +38,16 @@ class Recovery(FaustRecovery):
     async def _seek_offsets(self, *args: Any, **kwargs: Any) -> None:
         return None
 
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+        # A fence may take as long as the transaction coordinator is away. Faust's time-out would
+        # end this service for good, and with it the worker's fetching.
+        await super()._wait(coro)
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        await super().on_recovery_completed(generation_id)
+        # Not before: on the way there Faust has emptied the agents' queues.
+        cast(Any, self.app.consumer).open()
+
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         await super().on_rebalance(*args, **kwargs)
         # Faust would fetch the changelog of a standby and wait for it; the engine does that.

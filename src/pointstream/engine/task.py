@@ -22,13 +22,15 @@ next owner begins at what is committed.
 import asyncio
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import orjson
 
-from pointstream.engine.errors import PositionGap, PositionMismatch, RecordsDeleted
+from pointstream.engine.errors import PositionGap, StateLost
 from pointstream.engine.inbox import Batch, Inbox
 from pointstream.engine.log import Change, PartitionLog, Transaction
+from pointstream.engine.positions import agree
 from pointstream.engine.records import InputRecord, Outgoing, Output, Processor, Target
 from pointstream.engine.state import State
 from pointstream.engine.store import Store
@@ -82,6 +84,9 @@ class Limits:
     #: Above this many waiting records, over all tasks of a process, a partition that has its share
     #: of them is not fetched.
     inbox_records: int = 16_000
+    #: The same in bytes of values: a few large records weigh as much as many.
+    batch_bytes: int = 4 << 20
+    inbox_bytes: int = 32 << 20
     #: Records processed without giving way to other tasks' input and output.
     slice_records: int = 50
 
@@ -150,7 +155,7 @@ class PartitionTask:
         self._boundary = boundary
         self._clock = clock
         self._committed: dict[str, int | None] = {}
-        self._beginnings: dict[str, int] = {}
+        self._bounds: dict[str, tuple[int, int]] = {}
         self._store: Store | None = None
         self._processor: Processor | None = None
         self._inbox: Inbox | None = None
@@ -171,54 +176,57 @@ class PartitionTask:
             self._boundary(Boundary.POSITIONED)
             await self._log.fence()
             self._boundary(Boundary.FENCED)
-        self._beginnings = await self._log.beginnings()
+        self._bounds = await self._log.bounds()
         return {
-            topic: self._beginnings[topic] if offset is None else offset
+            topic: self._bounds[topic][0] if offset is None else offset
             for topic, offset in self._committed.items()
         }
 
-    async def restore(self) -> None:
+    async def restore(self) -> bool:
         """Bring the store up to the changelog's end and agree on the positions; then run.
 
+        Returns whether the task runs; not so when it was given up meanwhile.
+
         Raises:
+            StateLost: there are positions, but the state that belongs to them is nowhere.
             PositionMismatch: the group's offsets were changed behind the state's back.
             RecordsDeleted: retention was faster than the worker.
         """
-        self.phase = Phase.RESTORING
-        await self._restore_store()
-        inside = self._positions_inside()
-        self.positions = {
-            topic: self._agree(topic, offset, inside.get(topic), self._beginnings[topic])
-            for topic, offset in self._committed.items()
-        }
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.RESTORING
+            await self._restore_store()
+        if self.phase is Phase.CLOSED:
+            # Not left to the cancellation alone: clients swallow one at times while they close,
+            # and a task that came to life after that would never end.
+            return False
+        self.positions = self._agree(self._positions_inside())
         self._inbox = Inbox(self.positions, check_position=self._guards.check_position)
         self._processor = self._make_processor()
         self.phase = Phase.RUNNING
         self._boundary(Boundary.RESTORED)
+        return True
 
-    def _agree(self, topic: str, committed: int | None, inside: int | None, beginning: int) -> int:
-        """Return the one position that the group, the state and the topic agree on."""
+    def _agree(self, inside: Mapping[str, int]) -> dict[str, int]:
         if not self._guards.agree_on_positions:
-            return committed if committed is not None else beginning
-        if committed is None:
-            # Kafka forgets the offsets of a group that was away for a week. The state has not.
-            committed = inside
-        if inside is not None and committed != inside:
-            raise PositionMismatch(
-                f"{topic}[{self.partition}]: the group's committed position is {committed}, the "
-                f"state was built up to {inside}. Were the group's offsets reset? Set them to "
-                f"{inside} again, or delete the group's offsets to go on from the state."
+            return {
+                topic: self._bounds[topic][0] if offset is None else offset
+                for topic, offset in self._committed.items()
+            }
+        if not inside and self._has_committed():
+            raise StateLost(
+                f"partition {self.partition}: the group has committed positions, but neither the "
+                f"changelog nor the disk has the state that belongs to them. Bring the changelog "
+                f"back, or delete the group's offsets to process everything anew."
             )
-        if committed is None:
-            return beginning
-        if committed < beginning:
-            raise RecordsDeleted(
-                f"{topic}[{self.partition}]: {beginning - committed} records from position "
-                f"{committed} on were deleted by retention before they were processed. Publish "
-                f"them again, set the group's offset to {beginning} to go on without them, and "
-                f"raise retention.ms."
+        return {
+            topic: agree(
+                f"{topic}[{self.partition}]", offset, inside.get(topic), self._bounds[topic]
             )
-        return committed
+            for topic, offset in self._committed.items()
+        }
+
+    def _has_committed(self) -> bool:
+        return any(offset is not None for offset in self._committed.values())
 
     def _positions_inside(self) -> Mapping[str, int]:
         assert self._store is not None
@@ -230,7 +238,13 @@ class PartitionTask:
         try:
             await self._restore_from(store.position)
         except LookupError as error:
-            # The changelog was cut or made anew: what the store has fits nothing any more.
+            if self._guards.agree_on_positions and self._has_committed():
+                # The store may be all that is left of the state: it is not touched.
+                raise StateLost(
+                    f"partition {self.partition}: {error}. The changelog was cut or made anew. "
+                    f"Bring it back, or delete the local state and the group's offsets to process "
+                    f"everything anew."
+                ) from error
             self._observer.discarded(self.partition, str(error))
             store.clear()
             await self._restore_from(None)
@@ -238,12 +252,15 @@ class PartitionTask:
     async def _restore_from(self, position: int | None) -> None:
         assert self._store is not None
         done = 0
-        async for changes, reached, end in self._log.changelog(position):
-            # A key may come twice in one read; the later value wins within a write batch.
-            self._store.write(changes, reached)
-            done += len(changes)
-            self.restore_remaining = max(0, end - reached)
-            self._observer.restoring(self.partition, done, self.restore_remaining)
+        async with aclosing(self._log.changelog(position)) as changelog:
+            async for changes, reached, end in changelog:
+                # A key may come twice in one read; the later value wins within a write batch.
+                self._store.write(changes, reached)
+                done += len(changes)
+                self.restore_remaining = max(0, end - reached)
+                if self.phase is Phase.CLOSED:
+                    return
+                self._observer.restoring(self.partition, done, self.restore_remaining)
 
     # -- running -----------------------------------------------------------------------
 
@@ -256,7 +273,7 @@ class PartitionTask:
         self._inbox.offer(topic, begin, end, records)
         if self._inbox.dropped > dropped:
             self._observer.dropped(self.partition, self._inbox.dropped - dropped)
-        if self._inbox.size:
+        if self._inbox.pending:
             self._arrived.set()
 
     @property
@@ -266,11 +283,17 @@ class PartitionTask:
 
     def congested(self, tasks: int = 1) -> bool:
         """Whether the partition should not be fetched for now, as one of so many `tasks`."""
-        return self._inbox is None or self._inbox.size >= self.limits.inbox_records // tasks
+        if self._inbox is None:
+            return True
+        limits = self.limits
+        return (
+            self._inbox.size >= limits.inbox_records // tasks
+            or self._inbox.bytes >= limits.inbox_bytes // tasks
+        )
 
     async def run(self) -> None:
-        """Process until cancelled. `drain` tells how to stop without cutting a transaction."""
-        while True:
+        """Process until `drain`, which stops without cutting a transaction."""
+        while self.phase is not Phase.CLOSED:
             if not await self.step():
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -278,27 +301,27 @@ class PartitionTask:
     async def step(self) -> bool:
         """Process one batch; False when there was nothing to do."""
         assert self._inbox is not None
-        if not self._inbox.size:
+        if not self._inbox.pending:
             return False
         async with self._shares.batches, self._lock:
             if self.phase is not Phase.RUNNING:
                 return False
-            batch = self._inbox.take(self.limits.batch_records)
-            if batch is None:
-                return False
-            await self._transact(batch)
+            await self._transact(self._inbox)
             return True
 
-    async def _transact(self, batch: Batch) -> None:
+    async def _transact(self, inbox: Inbox) -> None:
         assert self._store is not None
         assert self._processor is not None
         started = self._clock()
         state = State(self._store)
         output = Output(self.partition)
+        records = inbox.look(self.limits.batch_records, self.limits.batch_bytes)
         async with self._shares.turn:
-            await self._process(self._processor, batch.records, state, output)
+            done = await self._process(self._processor, records, state, output)
+        batch = inbox.remove(records[:done])
         sent = len(output)
-        self.positions.update({topic: after for topic, (_, after) in batch.taken.items()})
+        positions = {topic: after for topic, (_, after) in batch.taken.items()}
+        self.positions |= positions
         state.put(POSITIONS_KEY, orjson.dumps(self.positions))
         if self._journal is not None:
             output.records[self._journal] = [self._journal_record(batch)]
@@ -306,18 +329,13 @@ class PartitionTask:
         self._boundary(Boundary.PROCESSED)
         if not self._guards.store_after_commit:
             self._store.write(writes.items(), self._store.position or 0)
-        position = await self._log.commit(
-            Transaction(
-                records=output.records,
-                changes=[Change(key, value) for key, value in writes.items()],
-                positions={topic: after for topic, (_, after) in batch.taken.items()},
-            )
-        )
+        changes = [Change(key, value) for key, value in writes.items()]
+        position = await self._log.commit(Transaction(output.records, changes, positions))
         self._boundary(Boundary.COMMITTED)
         self._store.write(writes.items(), position)
         self._boundary(Boundary.STORED)
-        self.processed += len(batch.records)
-        self._observer.committed(self.partition, len(batch.records), self._clock() - started, sent)
+        self.processed += done
+        self._observer.committed(self.partition, done, self._clock() - started, sent)
 
     async def _process(
         self,
@@ -325,18 +343,24 @@ class PartitionTask:
         records: Sequence[InputRecord],
         state: State,
         output: Output,
-    ) -> None:
-        """Let the job take a batch, in slices between which other tasks' transactions go on.
+    ) -> int:
+        """Let the job take a batch, or its first records; returns how many.
 
-        A transaction is a handful of round trips. Did a batch hold the loop from end to end, each
-        of them would wait for all the others' batches.
+        In slices between which other tasks' transactions go on: a transaction is a handful of
+        round trips. Did a batch hold the loop from end to end, each of them would wait for all the
+        others' batches.
         """
         processor.begin(state, output)
-        size = self.limits.slice_records
+        size, done = self.limits.slice_records, 0
         for first in range(0, len(records), size):
-            processor.process(records[first : first + size])
+            some = records[first : first + size]
+            taken = processor.process(some)
+            done += taken
+            if taken < len(some):
+                break
             await asyncio.sleep(0)
         processor.finish()
+        return done
 
     def _journal_record(self, batch: Batch) -> Outgoing:
         """Which offsets of which topics, in which order: a replay takes them the same way."""
@@ -354,6 +378,7 @@ class PartitionTask:
         """Let an open transaction finish, then refuse every further batch."""
         async with self._lock:
             self.phase = Phase.CLOSED
+            self._arrived.set()
 
     async def close(self) -> None:
         """Give up the partition: `drain`, then release the producer and the store."""

@@ -14,7 +14,7 @@ so Faust's committer has nothing to commit.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import aiokafka
 from aiokafka import TopicPartition
@@ -23,7 +23,7 @@ from aiokafka.partitioner import murmur2
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from pointstream.engine.errors import RecordsDeleted
+from pointstream.engine.errors import EngineError, PositionMismatch, RecordsDeleted
 from pointstream.engine.records import InputRecord
 from pointstream.engine.runtime import Overtaken
 
@@ -48,6 +48,14 @@ class FetchedBatch:
     end: int
     records: Sequence[InputRecord]
     epoch: int
+
+
+class Span(NamedTuple):
+    """What one fetch brought of a topic partition: the records between two positions."""
+
+    begin: int
+    end: int
+    records: list[Any]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -100,40 +108,61 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         #: Per topic partition, the position behind what has been handed over.
         self._handed = dict(positions)
 
-    async def fetch(
-        self, active: set[TP], timeout: float, epoch: int
-    ) -> dict[TP, tuple[int, list[Any]]]:
-        """Fetch once; per topic partition, the position that the records go on from, and they.
+    async def fetch(self, active: set[TP], timeout: float, epoch: int) -> dict[TP, Span]:
+        """Fetch once; per topic partition what came, and between which positions.
 
         What is handed over joins what was handed over before, so that records that get lost on
-        their way show as a gap in the task. Nothing once the client was sought for another
-        assignment than `epoch`.
+        their way show as a gap in the task. A span can be empty: transaction markers alone move
+        the position. Nothing once the client was sought for another assignment than `epoch`.
         """
-        found: dict[TP, tuple[int, list[Any]]]
+        found: dict[TP, Span]
         found = await self.call_thread(self._fetch, active, timeout, epoch)
         return found
 
-    async def _fetch(
-        self, active: set[TP], timeout: float, epoch: int
-    ) -> dict[TP, tuple[int, list[Any]]]:
+    async def _fetch(self, active: set[TP], timeout: float, epoch: int) -> dict[TP, Span]:
         if self._sought != epoch:
             return {}
         consumer = self._ensure_consumer()
         fetched = await self._fetch_records(
             consumer, active, timeout=timeout, max_records=consumer._max_poll_records
         )
-        found: dict[TP, tuple[int, list[Any]]] = {}
-        for tp, records in fetched.items():
-            if not records or tp not in self._handed:
+        if self._sought != epoch:
+            # The client lets a fetch wait while partitions are assigned anew. These records
+            # lie behind the new seek and would be taken for void: fetch them again.
+            for tp, records in fetched.items():
+                if records and tp in self._handed:
+                    consumer.seek(tp, records[0].offset)
+            return {}
+        found: dict[TP, Span] = {}
+        for tp in active:
+            begin, end = self._handed.get(tp), self._stands_at(consumer, tp)
+            if begin is None or end is None or end == begin:
                 continue
-            if self._sought != epoch:
-                # The client lets a fetch wait while partitions are assigned anew. These records
-                # lie behind the new seek and would be taken for void: fetch them again.
-                consumer.seek(tp, records[0].offset)
-                continue
-            found[TP(*tp)] = self._handed[tp], records
-            self._handed[tp] = records[-1].offset + 1
+            found[tp] = Span(begin, end, fetched.get(tp, []))
+            self._handed[TopicPartition(*tp)] = end
         return found
+
+    @staticmethod
+    def _stands_at(consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int | None:
+        """The client's position, past any marker; None while it has none.
+
+        Not `AIOKafkaConsumer.position`, which waits for one.
+        """
+        subscription = consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return None
+        if tp not in subscription.assignment.tps:
+            return None
+        state = subscription.assignment.state_value(TopicPartition(*tp))
+        return int(state.position) if state.has_valid_position else None
+
+    async def linger(self) -> None:
+        """Tell the client that it is still being polled, while no partition has room."""
+        await self.call_thread(self._linger)
+
+    async def _linger(self) -> None:
+        with self._ensure_consumer()._fetcher._subscriptions.fetch_context():
+            pass
 
     async def beginning(self, tp: TP) -> int:
         """The lowest offset that can still be read."""
@@ -145,8 +174,9 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: The assignment (`Engine.epoch`) that the last seek was for.
+        #: The assignments (`Engine.epoch`) that the client was sought for, and fetches for.
         self._sought = 0
+        self._open = 0
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -174,42 +204,56 @@ class Consumer(driver.Consumer):
         self._sought = epoch
         self._read_offset.clear()
 
+    def open(self) -> None:
+        """Fetch from now on. Faust clears its queues between the seek and this."""
+        self._open = self._sought
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Fetch once and yield one message per topic partition."""
-        if not self.flow_active:
-            await self.wait(cast(Any, self.can_resume_flow))
+        try:
+            if not self.flow_active:
+                await self.wait(cast(Any, self.can_resume_flow))
+            async for tp, span, epoch in self._fetched():
+                yield tp, self._to_message_of(tp, span, epoch)
+        except EngineError as error:
+            # Faust would end with a graceful stop, for which the state must be sound.
+            self.engine.fail(error)
+
+    async def _fetched(self) -> AsyncIterator[tuple[TP, Span, int]]:
         engine = self.engine
         epoch = engine.epoch
         congested = engine.congested()
         active = {tp for tp in self._get_active_partitions() if tp.partition not in congested}
-        if not active or self._sought != epoch:
+        thread = cast(ConsumerThread, self._thread)
+        if not active or self._open != epoch:
             # Faust resumes the flow before it seeks: until then the client stands at offsets
             # from before the fence.
+            await thread.linger()
             await asyncio.sleep(_SHORT_WAIT)
             return
-        fetched = await cast(ConsumerThread, self._thread).fetch(
-            active, _SHORT_WAIT if congested else _LONG_WAIT, epoch
-        )
-        for tp, (begin, records) in fetched.items():
+        found = await thread.fetch(active, _SHORT_WAIT if congested else _LONG_WAIT, epoch)
+        for tp, span in found.items():
             if not self.flow_active or epoch != engine.epoch:
                 # A rebalance came between: the tasks' next owners fetch these again.
                 return
-            yield tp, await self._to_batch(tp, begin, records, epoch)
+            first = span.records[0].offset if span.records else span.end
+            if first < span.begin:
+                raise PositionMismatch(
+                    f"{tp.topic}[{tp.partition}]: read up to {span.begin}, and the broker sent the "
+                    f"client back to {first}. Was the topic deleted and made anew?"
+                )
+            if first > span.begin:
+                await self._explain_gap(tp, span.begin, first)
+            yield tp, span, epoch
 
-    async def _to_batch(
-        self, tp: TP, begin: int, records: list[Any], epoch: int
-    ) -> ConsumerMessage:
-        end = records[-1].offset + 1
-        if records[0].offset > begin:
-            await self._explain_gap(tp, begin, records[0].offset)
-        batch = FetchedBatch(tp.topic, tp.partition, begin, end, records, epoch)
-        first = records[0]
+    def _to_message_of(self, tp: TP, span: Span, epoch: int) -> ConsumerMessage:
+        batch = FetchedBatch(tp.topic, tp.partition, span.begin, span.end, span.records, epoch)
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            first.offset,
-            first.timestamp / 1000.0,
-            first.timestamp_type,
+            span.begin,
+            0.0,
+            0,
             None,
             None,
             cast(Any, batch),

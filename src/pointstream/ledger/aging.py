@@ -10,7 +10,7 @@ from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_lot, split_lot_key, split_pending_key
-from pointstream.ledger.moves import credit, look_ahead, reduce
+from pointstream.ledger.moves import credit, lapse, look_ahead, reduce
 from pointstream.ledger.records import Account, Lot, Totals
 from pointstream.ledger.state import NEVER, lots_prefix, pending_prefix, prefix_stop
 
@@ -25,12 +25,17 @@ def activate(
     due_ms: int,
     cause: Cause | None = None,
 ) -> int:
-    """Make due pending lots spendable; return when the next one is. No cause: it was time."""
+    """Make due pending lots spendable; return when the next one is. No cause: it was time.
+
+    What was kept pending past its activation may have expired since; it pays debt, and whoever
+    kept it lets the rest expire. What was to expire before it became active is no balance ever.
+    """
     prefix = pending_prefix(account.member, wallet)
     size = len(prefix)
     next_ms = NEVER
     moved: list[tuple[int, int, LotChange | None]] = []
     lots: list[Lot] = []
+    over: list[Lot] = []
     for key, value in book.state.scan(prefix, prefix_stop(prefix)):
         activates_ms, expires_ms, earned_ms, lot_id = split_pending_key(key, size)
         if activates_ms > due_ms:
@@ -40,11 +45,18 @@ def activate(
         points = lot.points
         totals.pending -= points
         book.state.delete(key)
-        delta = credit(book, account, totals, lot)
-        change = lot_change(lot_id, delta, expires_ms, book) if delta else None
-        moved.append((points, delta, change))
+        delta = paid = 0
+        if expires_ms > activates_ms:
+            delta = credit(book, account, totals, lot)
+            paid = points - delta
+        else:
+            over.append(lot)
+        # The points were in the lot already: only what pays a debt leaves it.
+        moved.append((points, delta, lot_change(lot_id, -paid, expires_ms, book)))
         lots.append(lot)
     _emit(book, account, wallet, totals, MovementType.ACTIVATED, moved, lots, due_ms, cause)
+    for lot in over:
+        lapse(book, account, totals, lot, cause)
     return next_ms
 
 
@@ -71,7 +83,7 @@ def expire(
         reduce(book, totals, key, lot, lot.points)
         totals.expired += lot.points
         if lot.order_id is not None:
-            book.keep_expired(account.member, lot)
+            book.keep_expired(account.member, lot.order_id, lot)
         change = lot_change(lot_id, -lot.points, expires_ms, book)
         moved.append((lot.points, -lot.points, change))
         lots.append(lot)
@@ -94,9 +106,7 @@ def _emit(
     if not moved:
         return
     if cause is None:
-        # Named after the first lot: by a timer, a lot becomes active once and expires once, while
-        # one account can have several timers of one due time.
-        cause = Cause.timer(account.member, f"timer.{kind.value}", due_ms, lots[0].lot_id)
+        cause = Cause.timer(account.member, f"timer.{kind.value}", due_ms)
     one = lots[0] if len(lots) == 1 else None
     book.emit_split(
         account,

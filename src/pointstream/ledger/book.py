@@ -18,21 +18,19 @@ from pointstream.ledger.codec import (
     decode_order,
     encode_account,
     encode_order,
-    remembered,
     remembered_until_ms,
 )
 from pointstream.ledger.decision import Entry
-from pointstream.ledger.errors import ConservationBreach, StateCorrupt
+from pointstream.ledger.errors import BooksDisagree, ConservationBreach, StateCorrupt
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.records import Account, Lot, Order, Totals
+from pointstream.ledger.schedule import Schedule
 from pointstream.ledger.state import (
     NEVER,
     KeyValues,
     account_key,
-    expired_key,
     order_key,
     rule_set_key,
-    timer_key,
 )
 from pointstream.rules.compile import CompiledProgramme, compile_rule_set
 from pointstream.rules.model import CompiledRuleSet, Reward
@@ -65,8 +63,7 @@ class Book:
         self.state: KeyValues
         self.memory: Memory
         self.now_ms = 0
-        self.next_timer_ms = NEVER
-        """No timer is due before."""
+        self.timers: Final = Schedule()
         self.entries: list[Entry] = []
         self._touched: list[tuple[Account, str, Totals]] = []
         self._accounts: dict[str, Account] = {}
@@ -139,7 +136,10 @@ class Book:
 
     def put_order(self, member: bytes, order_id: str, order: Order, *, new: bool = False) -> None:
         """Write an order; each use prolongs how long it is remembered."""
-        order.until_ms = self.now_ms + self.programme.refund_window_ms
+        # One dated ahead is remembered from its own date: when it is forgotten, its event must have
+        # become too old to be taken again.
+        since_ms = max(self.now_ms, order.earned_ms)
+        order.until_ms = since_ms + self.programme.refund_window_ms
         self.state.put(order_key(member, order_id), encode_order(order))
         if new:
             self.memory.count()
@@ -167,21 +167,19 @@ class Book:
             self._rule_sets[hash_] = rule_set
         return rule_set
 
-    def expired_points(self, member: bytes, lot_id: str) -> int:
-        """Return how many points expired in a lot that an order made."""
-        value = self.state.get(expired_key(member, lot_id))
-        return 0 if value is None else int.from_bytes(value[9:], "big")
-
-    def keep_expired(self, member: bytes, lot: Lot) -> None:
-        """Remember what expired in an order's lot: a refund must not claim it a second time.
+    def keep_expired(self, member: bytes, order_id: str, lot: Lot) -> None:
+        """Note with the order what expired in its lot: a refund must not claim it a second time.
 
         A lot of which a part was held can expire in parts: they add up.
         """
-        points = self.expired_points(member, lot.lot_id) + lot.points
-        self.memory.put(
-            expired_key(member, lot.lot_id),
-            remembered(self.now_ms + self.programme.refund_window_ms, points.to_bytes(8, "big")),
-        )
+        order = self.order(member, order_id)
+        if order is None:
+            return
+        for award in order.awards:
+            if award.lot_id == lot.lot_id:
+                award.expired += lot.points
+                self.state.put(order_key(member, order_id), encode_order(order))
+                return
 
     # --- timers -----------------------------------------------------------------------------
 
@@ -192,15 +190,9 @@ class Book:
             return
         what = b"a" + account.member
         if set_ms:
-            self.state.delete(timer_key(set_ms, what))
+            self.timers.drop(set_ms, what)
         account.timer_ms = due_ms
-        self.put_timer(due_ms, what)
-
-    def put_timer(self, due_ms: int, what: bytes) -> None:
-        """Set a timer."""
-        self.state.put(timer_key(due_ms, what), b"\x01")
-        if due_ms < self.next_timer_ms:
-            self.next_timer_ms = due_ms
+        self.timers.put(due_ms, what)
 
     # --- entries ----------------------------------------------------------------------------
 
@@ -220,15 +212,13 @@ class Book:
         store_id: str | None = None,
         brand_id: str | None = None,
         channel: str | None = None,
-        due: int | None = None,
         written_off: int = 0,
         reason: str | None = None,
     ) -> None:
         """Write the ledger entry of a movement that has just been made."""
         account.seq += 1
-        cause.made += 1
         entry: Entry = {
-            "event_id": f"{cause.base}-{cause.made}",
+            "event_id": cause.entry_id(account.seq),
             "type": kind.value,
             "member_id": account.member_id,
             "wallet": wallet,
@@ -257,12 +247,11 @@ class Book:
             entry["rule_id"] = reward.rule_id
             entry["rule_version"] = reward.rule_version
             entry["ruleset_hash"] = reward.ruleset_hash
-        if due is not None:
-            entry["due"] = due
         if cause.actor_id is not None:
             entry["actor_id"] = cause.actor_id
         if reason is not None or cause.reason is not None:
             entry["reason"] = reason if reason is not None else cause.reason
+        totals.told += delta
         self.entries.append(entry)
         self._touched.append((account, wallet, totals))
         self.change(account)
@@ -276,14 +265,13 @@ class Book:
         moved: Sequence[tuple[int, int, LotChange | None]],
         cause: Cause,
         *,
-        due: int | None = None,
         written_off: int = 0,
         **names: Any,
     ) -> None:
         """Write the entries of a movement of many lots; `moved` has amount, delta, change of each.
 
         Nearly always one entry. Where it is more, all show the balances after the whole movement,
-        and the first alone shows what was due and written off.
+        and the first alone shows what was written off.
         """
         for start in range(0, len(moved), LOTS_PER_ENTRY):
             part = moved[start : start + LOTS_PER_ENTRY]
@@ -296,7 +284,6 @@ class Book:
                 sum(delta for _, delta, _ in part),
                 cause,
                 [change for _, _, change in part if change is not None],
-                due=None if start else due,
                 written_off=0 if start else written_off,
                 **names,
             )
@@ -306,6 +293,11 @@ class Book:
         for account, wallet, totals in self._touched:
             if not totals.balances():
                 raise ConservationBreach(account.member_id, wallet, *totals.sides())
+            available = totals.available
+            if totals.in_lots != available or totals.told != available:
+                raise BooksDisagree(
+                    account.member_id, wallet, available, totals.in_lots, totals.told
+                )
         self._touched.clear()
 
     def text(self, at_ms: int) -> str:

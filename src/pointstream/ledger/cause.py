@@ -11,7 +11,7 @@ __all__ = ["Cause"]
 
 
 class Cause:
-    """What made entries, as they name it. Numbers the entries it makes, and names their lots."""
+    """What made entries, as they name it. Names the entries, and the lots they make."""
 
     __slots__ = (
         "actor_id",
@@ -19,7 +19,6 @@ class Cause:
         "brand_id",
         "channel",
         "event_id",
-        "made",
         "occurred_ms",
         "offset",
         "partition",
@@ -30,7 +29,7 @@ class Cause:
     )
 
     base: str
-    """Names what this cause makes: the same cause makes the same ids on every run."""
+    """Names the member and the cause: the same on every run."""
     event_id: str | None
     type: str
     occurred_ms: int
@@ -57,30 +56,27 @@ class Cause:
         if isinstance(event, CommandEnvelope):
             self.actor_id = event.actor.id
             self.reason = getattr(event, "reason", None)  # commands that members give have none
-        self.base = _base(member, event_id, "")
-        self.made = 0
+        self.base = _base(member, event_id)
 
     @classmethod
-    def timer(cls, member: bytes, type: str, due_ms: int, unique: str) -> Cause:
-        """Return a timer as a cause; `unique` tells apart what one member's timers make."""
+    def timer(cls, member: bytes, type: str, due_ms: int) -> Cause:
+        """Return a timer as a cause."""
         cause = cls.__new__(cls)
         cause.event_id = cause.topic = cause.partition = cause.offset = None
         cause.store_id = cause.brand_id = cause.channel = cause.actor_id = cause.reason = None
         cause.type = type
         cause.occurred_ms = due_ms
-        cause.base = _base(member, type, unique)
-        cause.made = 0
+        cause.base = _base(member, type)
         return cause
 
-    def tell_apart(self, member: bytes, unique: str) -> None:
-        """Make other ids than this cause would make by itself."""
-        self.base = _base(member, self.event_id or self.type, unique)
+    def entry_id(self, seq: int) -> str:
+        """Return the id of the member's entry `seq`; a lot is named after the entry that made it.
 
-    def next_id(self) -> str:
-        """Return the id that the next entry will have; a lot is named after its entry."""
-        return f"{self.base}-{self.made + 1}"
+        The cause alone would not do: a cause that is given again when it has been forgotten would
+        make the ids of entries and lots that are there already.
+        """
+        return f"{self.base}-{seq}"
 
 
-def _base(member: bytes, name: str, unique: str) -> str:
-    text = f"{name}\0{unique}".encode()
-    return blake2b(b"%b\0%b" % (member, text), digest_size=12).hexdigest()
+def _base(member: bytes, name: str) -> str:
+    return blake2b(b"%b\0%b" % (member, name.encode()), digest_size=12).hexdigest()

@@ -92,7 +92,7 @@ def encode_account(account: Account) -> bytes:
             account.parked,
             account.timer_ms,
             account.segments,
-            [[run.first_day, run.last_day, run.paid] for run in account.runs],
+            [[run.first_day, run.last_day] for run in account.runs],
             [
                 [
                     wallet,
@@ -193,6 +193,7 @@ def encode_order(order: Order) -> bytes:
                         award.expires_ms,
                         award.points,
                         award.settled,
+                        award.expired,
                     ]
                     for award in order.awards
                 ],
@@ -203,6 +204,8 @@ def encode_order(order: Order) -> bytes:
                 order.refunded_minor,
                 order.returned,
                 order.cancelled,
+                order.taken_ms,
+                order.refunds,
             ]
         ),
     )

@@ -84,7 +84,7 @@ def points_redeemed(book: Book, account: Account, event: PointsRedeem, cause: Ca
     )
     book.active(account, cause.occurred_ms)
     if event.order_id is not None:
-        record_payment(book, account, wallet, event.order_id, points, taken)
+        record_payment(book, account, wallet, event.order_id, taken)
         order = book.order(account.member, event.order_id)
         if order is not None:
             # The order may have been returned before this command came: the same share goes back.

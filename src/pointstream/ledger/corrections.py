@@ -58,6 +58,7 @@ def _grant(
         book,
         book.programme.wallets[wallet],
         cause,
+        cause.entry_id(account.seq + 1),
         event.points,
         cause.occurred_ms,
         None,

@@ -66,7 +66,7 @@ class Outcome(StrEnum):
     ORDER_NEVER_CAME = "order_never_came"
     HOLD_TIMED_OUT = "hold_timed_out"
 
-    # Ignored: known already, the state is untouched
+    # Ignored: known already. Nothing but the event's id is kept
     EVENT_ALREADY_TAKEN = "event_already_taken"
     COMMAND_ALREADY_ANSWERED = "command_already_answered"
     ORDER_ALREADY_AWARDED = "order_already_awarded"
@@ -99,6 +99,7 @@ class Outcome(StrEnum):
     ID_REUSED_WITH_OTHER_CONTENT = "id_reused_with_other_content"
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"
     TOO_FAR_IN_FUTURE = "too_far_in_future"
+    TOO_OLD = "too_old"
     CURRENCY_NOT_SUPPORTED = "currency_not_supported"
     LINE_UNKNOWN = "line_unknown"
     POINTS_OUT_OF_RANGE = "points_out_of_range"

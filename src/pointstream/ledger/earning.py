@@ -20,56 +20,64 @@ from pointstream.rules.model import Reward
 
 __all__ = ["activity_recorded", "checkin_recorded", "first_order", "referral_registered"]
 
-_DAY_MS = 86_400_000
-
 
 def checkin_recorded(
     book: Book, member: bytes, event: CheckinRecorded, cause: Cause, src: Source
 ) -> Decision:
-    """Award a check-in, once per local day, and the bonuses its streak has come to."""
+    """Award a check-in, once per local day, and the bonuses that it adds to its streak."""
     programme = book.programme
     day = programme.calendar.local_day(cause.occurred_ms)
     key = business_key(member, "checkin", str(day))
     again = book.memory.knows(key)
+    # No key but the event's id keeps a second check-in of a day from counting twice: what is older
+    # than an id is remembered for may have been paid already.
+    may_repeat = book.now_ms - cause.occurred_ms < programme.dedup_window_ms
     rewards = [
         reward
         for reward in programme.rules_at(cause.occurred_ms).check_ins
-        if (reward.matches is None or reward.matches(event)) and (reward.every_time or not again)
+        if (reward.matches is None or reward.matches(event))
+        and (not again or (reward.every_time and may_repeat))
     ]
     if again and not rewards:
         return Decision(Outcome.ALREADY_CHECKED_IN)
     account = book.account(event.member_id, member)
-    run = None if again else _run_with(book, account, day, cause.occurred_ms)
+    if not rewards:
+        # It must not use up the day: a later one may be made where a rule does pay.
+        book.active(account, cause.occurred_ms)
+        return Decision(Outcome.NOTHING_EARNED)
+    joined = None if again else _joined(book, account, day, cause.occurred_ms)
+    merged = Run(day, day)
+    if joined:
+        merged = Run(min(day, joined[0].first_day), max(day, joined[-1].last_day))
     grants: list[tuple[Reward, int]] = []
-    bonuses: list[tuple[str, int]] = []
+    reasons: list[str | None] = []
     for reward in rewards:
         grants.append((reward, reward.points))
-        if run is not None:
-            due = reward.bonuses_due(run.last_day - run.first_day + 1)
-            due -= run.paid.get(reward.rule_id, 0)
+        reasons.append(None)
+        if joined is not None:
+            # What this day adds: summed up over a run, each bonus is paid once, whatever rule held
+            # when it was earned and whichever day closed the gap.
+            due = reward.bonuses_due(merged.days) - sum(
+                reward.bonuses_due(run.days) for run in joined
+            )
             if due > 0:
-                bonuses.append((reward.rule_id, due))
                 grants.append((reward, due * reward.streak_points))
+                reasons.append("streak")
     if not grant_fits(account, grants):
         return too_many(src)
 
     if not again:
-        _remember(book, key)
-    if run is not None:
-        for rule_id, due in bonuses:
-            run.paid[rule_id] = run.paid.get(rule_id, 0) + due
-        _put_run(book, account, run)
-    paid_before: set[str] = set()
-    for granted, points in grants:
-        reason = "streak" if granted.rule_id in paid_before else None
-        paid_before.add(granted.rule_id)
+        _remember(book, key, cause)
+    if joined is not None:
+        _put_run(book, account, merged)
+    for (granted, points), reason in zip(grants, reasons, strict=True):
         give(book, account, granted, points, cause, cause.occurred_ms, reason=reason)
     book.active(account, cause.occurred_ms)
-    return Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
+    return Decision(Outcome.POINTS_AWARDED)
 
 
-def _run_with(book: Book, account: Account, day: int, occurred_ms: int) -> Run | None:
-    """Return the run of days that a check-in makes or mends; the account is not changed yet.
+def _joined(book: Book, account: Account, day: int, occurred_ms: int) -> list[Run] | None:
+    """Return the runs, earliest first, that a check-in makes one; None if it is in no streak.
 
     A day later than all others goes on from the last run. A day before that was missed mends the
     streak only if it arrives within the late window: else None.
@@ -78,27 +86,17 @@ def _run_with(book: Book, account: Account, day: int, occurred_ms: int) -> Run |
     late = book.now_ms - occurred_ms > book.programme.late_window_ms
     if runs and day < runs[-1].last_day and late:
         return None
-    merged = Run(day, day)
-    for run in runs:
-        if run.first_day <= day <= run.last_day:
-            return None
-        if run.last_day == day - 1:
-            merged.first_day = run.first_day
-        elif run.first_day == day + 1:
-            merged.last_day = run.last_day
-        else:
-            continue
-        for rule_id, paid in run.paid.items():
-            merged.paid[rule_id] = merged.paid.get(rule_id, 0) + paid
-    return merged
+    if any(run.first_day <= day <= run.last_day for run in runs):
+        return None
+    return [run for run in runs if run.last_day == day - 1 or run.first_day == day + 1]
 
 
 def _put_run(book: Book, account: Account, merged: Run) -> None:
     """Put a run in the place of those it joins, and drop what no check-in can mend any more."""
     programme = book.programme
-    oldest_day = programme.calendar.local_day(
-        max(0, book.now_ms - programme.late_window_ms - _DAY_MS)
-    )
+    # The earliest day that can still be checked in may join the run that ended the day before.
+    earliest_ms = max(0, book.now_ms - programme.late_window_ms)
+    oldest_day = programme.calendar.local_day(earliest_ms) - 1
     runs = [
         run
         for run in account.runs
@@ -176,12 +174,15 @@ def _award_once(
     account = book.account(member_id, member)
     if not grant_fits(account, grants):
         return too_many(source)
-    _remember(book, key)
+    _remember(book, key, cause)
     for reward, points in grants:
         give(book, account, reward, points, cause, cause.occurred_ms, reason=reason)
     book.active(account, cause.occurred_ms)
     return Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
 
 
-def _remember(book: Book, key: bytes) -> None:
-    book.memory.put(key, remembered(book.now_ms + book.programme.refund_window_ms))
+def _remember(book: Book, key: bytes, cause: Cause) -> None:
+    # From the event's own date, if that is ahead: until the key is forgotten, the event must have
+    # become too old to be taken again.
+    since_ms = max(book.now_ms, cause.occurred_ms)
+    book.memory.put(key, remembered(since_ms + book.programme.refund_window_ms))

@@ -2,6 +2,7 @@
 
     LedgerError
     ├── ConservationBreach    the books of a wallet do not balance
+    ├── BooksDisagree         a balance is not what its lots hold, or not what entries told
     └── StateCorrupt          a stored value is not one that this code wrote
 
 Either ends the partition's work: going on would write wrong balances. What a publisher can get
@@ -10,7 +11,7 @@ wrong is no exception but an outcome or a dead letter.
 
 from __future__ import annotations
 
-__all__ = ["ConservationBreach", "LedgerError", "StateCorrupt"]
+__all__ = ["BooksDisagree", "ConservationBreach", "LedgerError", "StateCorrupt"]
 
 
 class LedgerError(Exception):
@@ -29,6 +30,18 @@ class ConservationBreach(LedgerError):
         self.wallet = wallet
         self.came_in = came_in
         self.accounted_for = accounted_for
+
+
+class BooksDisagree(LedgerError):
+    """The available points of a wallet have drifted from its lots, or from what entries told."""
+
+    def __init__(
+        self, member_id: str, wallet: str, available: int, in_lots: int, told: int
+    ) -> None:
+        super().__init__(
+            f"member {member_id!r}, wallet {wallet!r}: {available} points are available, the lots"
+            f" hold {in_lots}, the entries told of {told}"
+        )
 
 
 class StateCorrupt(LedgerError):

@@ -29,7 +29,7 @@ from pointstream.ledger.codec import (
 )
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
-from pointstream.ledger.moves import put_back, spendable, take
+from pointstream.ledger.moves import credit, spendable, take
 from pointstream.ledger.records import Account, Hold, HoldState, Lot
 from pointstream.ledger.rights import may_end
 from pointstream.ledger.state import (
@@ -38,7 +38,6 @@ from pointstream.ledger.state import (
     held_prefix,
     hold_key,
     prefix_stop,
-    timer_key,
 )
 
 __all__ = ["hold_timed_out", "points_captured", "points_held", "points_voided"]
@@ -75,7 +74,7 @@ def points_held(book: Book, account: Account, event: PointsHold, cause: Cause) -
         book.state.put(key, encode_lot(lot))
     hold = Hold(NEVER, HoldState.OPEN, wallet, event.points, due_ms, event.store_id)
     book.memory.put(hold_key(member, hold_id), encode_hold(hold))
-    book.put_timer(due_ms, _timer(account, hold_id))
+    book.timers.put(due_ms, _timer(account, hold_id))
     book.emit_split(
         account,
         wallet,
@@ -108,7 +107,8 @@ def points_captured(book: Book, account: Account, event: PointsCapture, cause: C
         hold.wallet,
         totals,
         MovementType.CAPTURED,
-        [(lot.points, 0, _change(book, lot, -lot.points)) for lot in captured],
+        # They left their lots when they were held.
+        [(lot.points, 0, _change(book, lot, 0)) for lot in captured],
         cause,
         store_id=hold.store_id,
     )
@@ -138,7 +138,7 @@ def hold_timed_out(book: Book, what: bytes, due_ms: int) -> Decision:
         raise StateCorrupt(f"the time of hold {hold_id!r} is over, but it is not open")
     lots = _end(book, account, hold_id, hold, HoldState.EXPIRED)
     kind = MovementType.VOIDED.value
-    cause = Cause.timer(account.member, f"timer.{kind}", due_ms, hold_id)
+    cause = Cause.timer(account.member, f"timer.{kind}", due_ms)
     cause.reason = Reason.HOLD_EXPIRED.value
     _free(book, account, hold, lots, cause)
     return Decision(Outcome.HOLD_TIMED_OUT)
@@ -172,7 +172,7 @@ def _end(book: Book, account: Account, hold_id: str, hold: Hold, state: HoldStat
     hold.state = state
     hold.until_ms = book.now_ms + book.programme.refund_window_ms
     book.state.put(hold_key(account.member, hold_id), encode_hold(hold))
-    book.state.delete(timer_key(hold.due_ms, _timer(account, hold_id)))
+    book.timers.drop(hold.due_ms, _timer(account, hold_id))
     prefix = held_prefix(account.member, hold.wallet, hold_id)
     size = len(prefix)
     lots: list[Lot] = []
@@ -209,7 +209,7 @@ def _free(book: Book, account: Account, hold: Hold, lots: list[Lot], cause: Caus
     for lot in lots:
         points = lot.points
         totals.held -= points
-        delta = put_back(book, account, totals, lot)
+        delta = credit(book, account, totals, lot, again=True)
         moved.append((points, delta, _change(book, lot, delta) if delta else None))
     book.emit_split(
         account, wallet, totals, MovementType.VOIDED, moved, cause, store_id=hold.store_id

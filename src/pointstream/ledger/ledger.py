@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn, cast
 from pointstream.contracts.inputs import (
     ActivityRecorded,
     CheckinRecorded,
+    CommandEnvelope,
     InputEvent,
     ItemPublished,
     MemberRegistered,
@@ -50,9 +51,7 @@ from pointstream.ledger.memory import Memory
 from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
 from pointstream.ledger.standing import standing_of
 from pointstream.ledger.state import (
-    NEVER,
     PARTITION_KEY,
-    TIMER_START,
     KeyValues,
     time_bytes,
 )
@@ -63,8 +62,6 @@ __all__ = ["ACCOUNTS_KEPT", "Ledger"]
 
 ACCOUNTS_KEPT: Final = 4_096
 """Decoded accounts kept from one batch to the next (about 1 KB each)."""
-
-_TIMER_STOP: Final = b"u"
 
 _NOT_ABOUT_MEMBERS: Final = (RulesetPublished, ItemPublished)
 
@@ -82,7 +79,7 @@ _HANDLERS: Final[dict[type, _Handler]] = {
     MemberUpdated: member_recorded,
 }
 
-_TAKEN: Final = frozenset(
+_REMEMBERED: Final = frozenset(
     {
         Outcome.POINTS_AWARDED,
         Outcome.NOTHING_EARNED,
@@ -90,9 +87,17 @@ _TAKEN: Final = frozenset(
         Outcome.ORDER_CANCELLED,
         Outcome.PARKED_UNTIL_ORDER,
         Outcome.MEMBER_RECORDED,
+        # Ignored: the id must not come to stand for another content all the same.
+        Outcome.ORDER_ALREADY_AWARDED,
+        Outcome.REFUND_ALREADY_TAKEN,
+        Outcome.ORDER_ALREADY_CANCELLED,
+        Outcome.ALREADY_CHECKED_IN,
+        Outcome.REFERRAL_ALREADY_AWARDED,
+        Outcome.ACTIVITY_ALREADY_AWARDED,
+        Outcome.MEMBER_KNOWN_LATER,
     }
 )
-"""Outcomes after which an event counts as taken. Answered commands are remembered in any case."""
+"""Outcomes after which an event's id is used. Answered commands are remembered in any case."""
 
 
 class _Closed:
@@ -118,10 +123,19 @@ class Ledger:
         """`dedupe=False` switches off what keeps an event from counting twice. It exists so that
         a test can show what that guards, and has no other use."""
         self._programme = programme
-        self._dedupe = dedupe
         self._book = Book(programme, accounts_kept)
         self._memory = self._book.memory = Memory(programme.dedup_window_ms, dedupe=dedupe)
         self._stored = b""
+        self._behind = False
+        self._shortest_memory_ms = min(programme.dedup_window_ms, programme.refund_window_ms)
+
+    @property
+    def behind(self) -> bool:
+        """Whether timers are still due by the time last advanced to, because of a limit.
+
+        Nothing can be decided then: a record must not find points that were gone by its time.
+        """
+        return self._behind
 
     @property
     def now_ms(self) -> int:
@@ -131,32 +145,37 @@ class Ledger:
     def open(self, state: KeyValues) -> None:
         """Begin a batch on its state."""
         book, memory = self._book, self._memory
-        book.state = memory.state = state
+        book.state = memory.state = book.timers.state = state
         if not self._stored:
             self._load(state)
 
-    def advance(self, now_ms: int) -> list[Decision]:
-        """Move partition time on, and let ring what is due by then, in due order."""
-        book = self._book
-        if now_ms < book.next_timer_ms:
-            if now_ms > book.now_ms:
-                book.now_ms = self._memory.now_ms = now_ms
-            return []
+    def advance(self, now_ms: int, limit: int | None = None) -> list[Decision]:
+        """Move partition time on, and let ring what is due by then, in due order.
+
+        A time before partition time counts as partition time. With a `limit`, at most so many
+        timers ring. If more are due, `behind` is true and partition time stands at the last one
+        that rang: advance to the same time again, in this transaction or after a commit or crash.
+        In how many steps makes no difference to what comes out.
+        """
+        book, memory = self._book, self._memory
+        now_ms = max(now_ms, book.now_ms)
         decisions: list[Decision] = []
-        while (key := self._due(now_ms)) is not None:
-            due_ms = int.from_bytes(key[1:9], "big")
-            if due_ms > book.now_ms:
-                book.now_ms = self._memory.now_ms = due_ms
-            book.state.delete(key)
-            decision = ring(book, key, due_ms)
-            if decision is not None:
-                decisions.append(self._finish(decision))
-        if now_ms > book.now_ms:
-            book.now_ms = self._memory.now_ms = now_ms
+        if now_ms >= book.timers.next_ms:
+            for due_ms, what in book.timers.due(now_ms, limit):
+                if due_ms > book.now_ms:
+                    book.now_ms = memory.now_ms = due_ms
+                decision = ring(book, what, due_ms)
+                if decision is not None:
+                    decisions.append(self._finish(decision))
+        self._behind = now_ms >= book.timers.next_ms
+        if not self._behind:
+            book.now_ms = memory.now_ms = now_ms
         return decisions
 
     def decide(self, event: InputEvent, digest: bytes, source: Source) -> Decision:
         """Decide about one event. `digest` stands for its content, `source` is its raw record."""
+        if self._behind:
+            raise LedgerError("an event was given while earlier timers are due")
         if isinstance(event, _NOT_ABOUT_MEMBERS):
             return Decision(Outcome.NOT_FOR_THE_LEDGER)
         book, memory = self._book, self._memory
@@ -173,16 +192,25 @@ class Ledger:
         known = memory.known_event(member, event_id)
         if known is not None:
             return _known(known, digest, source)
+        if occurred_ms <= book.now_ms - self._shortest_memory_ms:
+            memory_ms = self._memory_of(event)
+            if memory_ms is not None and occurred_ms <= book.now_ms - memory_ms:
+                return dead(
+                    Outcome.TOO_OLD,
+                    DeadLetterCode.TOO_OLD,
+                    f"the event is dated {book.now_ms - occurred_ms} ms back; whether one of its"
+                    f" kind was taken before is known for {memory_ms} ms",
+                    source,
+                )
         cause = Cause(member, event, occurred_ms, source)
-        if not self._dedupe:
-            # The same event again must not be given the lots that it has made already.
-            cause.tell_apart(member, f"{source.topic}:{source.partition}:{source.offset}")
         handler = _HANDLERS.get(type(event), command_given)
         decision = handler(book, member, event, cause, source)
         if decision.result is not None:
-            memory.keep_event(member, event_id, digest, dumps(decision.result))
-        elif decision.outcome in _TAKEN:
-            memory.keep_event(member, event_id, digest)
+            memory.keep_event(
+                member, event_id, digest, dumps(decision.result), occurred_ms=occurred_ms
+            )
+        elif decision.outcome in _REMEMBERED:
+            memory.keep_event(member, event_id, digest, occurred_ms=occurred_ms)
         memory.sweep()
         return self._finish(decision)
 
@@ -199,8 +227,20 @@ class Ledger:
             book.state.put(PARTITION_KEY, stored)
             self._stored = stored
         # A batch's state holds all that it wrote; an idle partition must not hold on to it.
-        book.state = memory.state = _CLOSED
+        book.state = memory.state = book.timers.state = _CLOSED
         return standings
+
+    def _memory_of(self, event: InputEvent) -> int | None:
+        """Return for how long it is known that an event was taken, or None if it may come again.
+
+        Taken once more after that, it would count twice: commands are known by their id, the rest
+        by business keys. A member event tells what the member is, however often it comes.
+        """
+        if isinstance(event, CommandEnvelope):
+            return self._programme.dedup_window_ms
+        if isinstance(event, MemberRegistered | MemberUpdated):
+            return None
+        return self._programme.refund_window_ms
 
     def _load(self, state: KeyValues) -> None:
         book, memory = self._book, self._memory
@@ -210,19 +250,6 @@ class Ledger:
             book.now_ms = memory.now_ms = int.from_bytes(stored[1:9], "big")
             memory.new = int.from_bytes(stored[9:13], "big")
             memory.cursor = stored[13:]
-        self._due(0)
-
-    def _due(self, now_ms: int) -> bytes | None:
-        """Return the key of the first timer if it is due; note when it is else."""
-        book = self._book
-        for key, _ in book.state.scan(TIMER_START, _TIMER_STOP):
-            due_ms = int.from_bytes(key[1:9], "big")
-            if due_ms <= now_ms:
-                return key
-            book.next_timer_ms = due_ms
-            return None
-        book.next_timer_ms = NEVER
-        return None
 
     def _finish(self, decision: Decision) -> Decision:
         """Hand over the entries made, after the books of all touched wallets were checked."""

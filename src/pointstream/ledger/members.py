@@ -37,7 +37,13 @@ def member_recorded(
     key = profile_key(member)
     value = book.state.get(key)
     profile: dict[str, list[Any]] = decode_list(value)[0] if value is not None else {}
-    told = event.model_dump(mode="json", include=event.model_fields_set & set(PROFILE_FIELDS))
+    told = {
+        name: content
+        for name, content in event.model_dump(
+            mode="json", include=event.model_fields_set & set(PROFILE_FIELDS)
+        ).items()
+        if content is not None  # the same as leaving it out
+    }
     newer: dict[str, list[Any]] = {
         name: [told[name], cause.occurred_ms]
         for name in PROFILE_FIELDS

@@ -10,8 +10,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from pointstream.ledger.codec import remembered, remembered_until_ms
-from pointstream.ledger.state import MEMORY_START, MEMORY_STOP, KeyValues, event_key
+from pointstream.ledger.codec import decode_order, remembered, remembered_until_ms
+from pointstream.ledger.state import (
+    MEMORY_START,
+    MEMORY_STOP,
+    KeyValues,
+    event_key,
+    is_payment_key,
+    order_of_payment,
+)
 
 __all__ = ["SWEEP_EVERY", "SWEEP_STEP", "Memory"]
 
@@ -33,23 +40,36 @@ class Memory:
         self.now_ms = 0
         self.cursor = MEMORY_START
         self.new = 0
+        self.dedupe: Final = dedupe
         self._window_ms = window_ms
-        self._dedupe = dedupe
 
     def known_event(self, member: bytes, event_id: str) -> tuple[bytes, bytes] | None:
         """Return the digest and the recorded answer (or nothing) of an event taken before."""
-        if not self._dedupe:
+        if not self.dedupe:
             return None
         value = self.state.get(event_key(member, event_id))
         if value is None or remembered_until_ms(value) <= self.now_ms:
             return None
         return value[_DIGEST], value[_ANSWER]
 
-    def keep_event(self, member: bytes, event_id: str, digest: bytes, answer: bytes = b"") -> None:
-        """Remember an event, and the answer if it was a command."""
+    def keep_event(
+        self,
+        member: bytes,
+        event_id: str,
+        digest: bytes,
+        answer: bytes = b"",
+        *,
+        occurred_ms: int = 0,
+    ) -> None:
+        """Remember an event, and the answer if it was a command.
+
+        One dated ahead is remembered from its own date: a command that is forgotten must have
+        become too old to be taken again.
+        """
+        since_ms = max(self.now_ms, occurred_ms)
         self.put(
             event_key(member, event_id),
-            remembered(self.now_ms + self._window_ms, digest + answer),
+            remembered(since_ms + self._window_ms, digest + answer),
         )
 
     def forget_event(self, member: bytes, event_id: str) -> None:
@@ -58,7 +78,7 @@ class Memory:
 
     def knows(self, key: bytes) -> bool:
         """Tell whether a business key has been used."""
-        if not self._dedupe:
+        if not self.dedupe:
             return False
         value = self.state.get(key)
         return value is not None and remembered_until_ms(value) > self.now_ms
@@ -81,6 +101,18 @@ class Memory:
             if looked_at == SWEEP_STEP:
                 self.cursor = key
                 return
-            if remembered_until_ms(value) <= self.now_ms:
+            until_ms = remembered_until_ms(value)
+            if until_ms <= self.now_ms and not (
+                is_payment_key(key) and self._order_needs(key, until_ms)
+            ):
                 self.state.delete(key)
         self.cursor = MEMORY_START
+
+    def _order_needs(self, key: bytes, until_ms: int) -> bool:
+        """Tell whether a payment that is over by itself counts on with its order."""
+        value = self.state.get(order_of_payment(key))
+        return (
+            value is not None
+            and remembered_until_ms(value) > self.now_ms
+            and decode_order(value).taken_ms < until_ms
+        )

@@ -10,7 +10,7 @@ from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger.book import Book, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_lot_key
-from pointstream.ledger.errors import ConservationBreach
+from pointstream.ledger.errors import ConservationBreach, StateCorrupt
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
 from pointstream.ledger.state import NEVER, lot_key, lots_prefix, pending_key, prefix_stop
 from pointstream.rules.compile import CompiledWallet
@@ -20,13 +20,11 @@ __all__ = [
     "credit",
     "expiring",
     "give",
+    "lapse",
     "look_ahead",
     "new_lot",
-    "put_back",
-    "put_lot",
     "reduce",
     "spendable",
-    "spendable_lots",
     "take",
 ]
 
@@ -44,21 +42,21 @@ def give(
     """Give points by a rule: into a new lot, pending or spendable."""
     wallet = book.programme.wallets[reward.wallet]
     totals = book.totals(account, wallet.id)
-    lot = new_lot(book, wallet, cause, points, earned_ms, order_id, reward.rule_id)
+    lot_id = cause.entry_id(account.seq + 1)
+    lot = new_lot(book, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)
     totals.earned += points
-    if lot.activates_ms > book.now_ms or account.frozen:
+    if lot.over_by(book.now_ms):
+        # Over before it came: it is no balance at any time, and pays no debt.
+        lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
+        kind, delta = MovementType.EARNED, 0
+    elif lot.activates_ms > book.now_ms or account.frozen:
         totals.pending += points
-        book.state.put(
-            pending_key(
-                account.member,
-                lot.wallet,
-                lot.activates_ms,
-                lot.expires_ms,
-                earned_ms,
-                lot.lot_id,
-            ),
-            encode_lot(lot),
+        key = pending_key(
+            account.member, lot.wallet, lot.activates_ms, lot.expires_ms, earned_ms, lot_id
         )
+        if book.state.get(key) is not None:
+            raise _there_already(account, lot)
+        book.state.put(key, encode_lot(lot))
         if lot.activates_ms > book.now_ms:
             book.ring(account, lot.activates_ms)
         lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
@@ -81,13 +79,41 @@ def give(
         reason=reason,
     )
     lot.points = points
+    if lot.over_by(book.now_ms):
+        lapse(book, account, totals, lot)
     return lot
+
+
+def lapse(
+    book: Book, account: Account, totals: Totals, lot: Lot, cause: Cause | None = None
+) -> None:
+    """End a lot that was over before its points could become available.
+
+    Without a cause the entry is dated at the lot's own expiry, as if a timer had rung then.
+    """
+    totals.expired += lot.points
+    if lot.order_id is not None:
+        book.keep_expired(account.member, lot.order_id, lot)
+    kind = MovementType.EXPIRED
+    book.emit(
+        account,
+        lot.wallet,
+        totals,
+        kind,
+        lot.points,
+        0,
+        cause or Cause.timer(account.member, f"timer.{kind.value}", lot.expires_ms),
+        [lot_change(lot.lot_id, -lot.points, lot.expires_ms, book)],
+        order_id=lot.order_id,
+        store_id=lot.store_id,
+    )
 
 
 def new_lot(
     book: Book,
     wallet: CompiledWallet,
     cause: Cause,
+    lot_id: str,
     points: int,
     earned_ms: int,
     order_id: str | None,
@@ -95,10 +121,14 @@ def new_lot(
 ) -> Lot:
     """Return a lot with the life that the wallet's policies give it; it is nowhere yet."""
     expires_ms = wallet.expires_at_ms(earned_ms)
+    activates_ms = wallet.activates_at_ms(earned_ms)
+    if wallet.at_once:
+        # A publisher's clock may run a little ahead; that alone makes nothing pending.
+        activates_ms = min(activates_ms, book.now_ms)
     return Lot(
         wallet.id,
-        cause.next_id(),
-        wallet.activates_at_ms(earned_ms),
+        lot_id,
+        activates_ms,
         NEVER if expires_ms is None else expires_ms,
         earned_ms,
         points,
@@ -108,8 +138,12 @@ def new_lot(
     )
 
 
-def credit(book: Book, account: Account, totals: Totals, lot: Lot) -> int:
-    """Make a lot's points available; debt is paid first. Return what became available."""
+def credit(book: Book, account: Account, totals: Totals, lot: Lot, *, again: bool = False) -> int:
+    """Make the points of a lot available; debt is paid first. Return what became available.
+
+    The lot must not exist yet; with `again`, the points are added to what may be left of it. Who
+    credits a lot that is not alive lets it expire at once.
+    """
     points = lot.points
     if totals.debt:
         paid = min(totals.debt, points)
@@ -120,34 +154,9 @@ def credit(book: Book, account: Account, totals: Totals, lot: Lot) -> int:
         lot.points = points
     totals.available += points
     totals.expects(lot.expires_ms, points)
-    put_lot(book, account, lot)
+    _put_lot(book, account, totals, lot, again)
     book.ring(account, lot.expires_ms)
     return points
-
-
-def put_back(book: Book, account: Account, totals: Totals, lot: Lot) -> int:
-    """Put points back into the lot they were taken from; return how many became available."""
-    value = book.state.get(
-        lot_key(account.member, lot.wallet, lot.expires_ms, lot.earned_ms, lot.lot_id)
-    )
-    before = 0 if value is None else decode_list(value)[0]
-    delta = credit(book, account, totals, lot)
-    if delta and before:
-        # The credit wrote the lot as if it had been empty.
-        lot.points = before + delta
-        put_lot(book, account, lot)
-    return delta
-
-
-def spendable_lots(book: Book, account: Account, wallet: str) -> list[tuple[bytes, Lot]]:
-    """Return all spendable lots of a wallet, in the order of spending."""
-    prefix = lots_prefix(account.member, wallet)
-    size = len(prefix)
-    found = []
-    for key, value in book.state.scan(prefix, prefix_stop(prefix)):
-        expires_ms, earned_ms, lot_id = split_lot_key(key, size)
-        found.append((key, decode_lot(wallet, 0, expires_ms, earned_ms, lot_id, value)))
-    return found
 
 
 def take(
@@ -190,6 +199,7 @@ def reduce(book: Book, totals: Totals, key: bytes, lot: Lot, points: int) -> Non
         book.state.put(key, encode_lot(lot))
         lot.points = rest
     totals.available -= points
+    totals.in_lots -= points
     totals.expects_less(lot.expires_ms, points)
 
 
@@ -197,9 +207,14 @@ def expiring(book: Book, account: Account, wallet: str, totals: Totals, alive_ms
     """Return how many available points belong to lots that are not alive after a time."""
     if not totals.horizon or totals.horizon[0][0] > alive_ms:
         return 0
-    return sum(
-        lot.points for _, lot in spendable_lots(book, account, wallet) if lot.expires_ms <= alive_ms
-    )
+    points = 0
+    prefix = lots_prefix(account.member, wallet)
+    size = len(prefix)
+    for key, value in book.state.scan(prefix, prefix_stop(prefix)):
+        if split_lot_key(key, size)[0] > alive_ms:
+            break
+        points += decode_list(value)[0]
+    return points
 
 
 def spendable(book: Book, account: Account, wallet: str, alive_ms: int) -> int:
@@ -236,9 +251,17 @@ def look_ahead(book: Book, account: Account, wallet: str, totals: Totals) -> Non
             horizon.append([expires_ms, lot.points])
 
 
-def put_lot(book: Book, account: Account, lot: Lot) -> None:
-    """Write a spendable lot."""
-    book.state.put(
-        lot_key(account.member, lot.wallet, lot.expires_ms, lot.earned_ms, lot.lot_id),
-        encode_lot(lot),
-    )
+def _put_lot(book: Book, account: Account, totals: Totals, lot: Lot, again: bool) -> None:
+    """Write a spendable lot with the points that come into it."""
+    key = lot_key(account.member, lot.wallet, lot.expires_ms, lot.earned_ms, lot.lot_id)
+    totals.in_lots += lot.points
+    value = book.state.get(key)
+    if value is not None:
+        if not again:
+            raise _there_already(account, lot)
+        lot.points += decode_list(value)[0]
+    book.state.put(key, encode_lot(lot))
+
+
+def _there_already(account: Account, lot: Lot) -> StateCorrupt:
+    return StateCorrupt(f"member {account.member_id!r} has a lot {lot.lot_id!r} already")

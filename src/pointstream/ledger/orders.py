@@ -7,21 +7,25 @@ E - points(P - R), summed up over all refunds so far. Nothing depends on the ord
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from typing import Final
+
 from pointstream.contracts.inputs import OrderCancelled, OrderPaid, OrderRefunded
 from pointstream.contracts.programme import RefundPolicy
 from pointstream.contracts.vocabulary import DeadLetterCode, MovementType
 from pointstream.ledger.book import MAX_POINTS, Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
-from pointstream.ledger.codec import decode_list, encode_lot, remembered
+from pointstream.ledger.codec import decode_list, encode_lot
 from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.moves import give, look_ahead, reduce, take
 from pointstream.ledger.parking import Parked, park, parked_for, unpark
 from pointstream.ledger.payments import give_back
 from pointstream.ledger.records import Account, Award, Line, Lot, Order, Totals
-from pointstream.ledger.state import business_key, lot_key, order_key, pending_key
+from pointstream.ledger.state import lot_key, order_key, pending_key
 from pointstream.rules.model import OrderReward, Reward
 
 __all__ = [
+    "MAX_REFUNDS",
     "dead",
     "grant_fits",
     "order_cancelled",
@@ -30,6 +34,9 @@ __all__ = [
     "too_many",
     "wrong_currency",
 ]
+
+MAX_REFUNDS: Final = 1_000
+"""An order remembers its refunds; without a bound its record would grow past what Kafka takes."""
 
 
 def dead(outcome: Outcome, code: DeadLetterCode, message: str, source: Source) -> Decision:
@@ -86,6 +93,7 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
         event.channel,
         [],
         [Line(line.line_id, line.paid_minor, line.earns) for line in event.lines],
+        taken_ms=book.now_ms,
     )
     earning_minor = order.earning_left_minor
     grants: list[tuple[Reward, int]] = []
@@ -110,6 +118,8 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
                 lot.activates_ms,
                 lot.expires_ms,
                 points,
+                # Over before the order came: gone already, as what expires later.
+                expired=points if lot.over_by(book.now_ms) else 0,
             )
         )
     book.active(account, earned_ms)
@@ -169,9 +179,16 @@ def order_cancelled(
 def _refund(
     book: Book, account: Account, order: Order, event: OrderRefunded, cause: Cause, source: Source
 ) -> Decision:
-    key = business_key(account.member, "refund", event.order_id, event.refund_id)
-    if book.memory.knows(key):
+    refund = blake2b(event.refund_id.encode(), digest_size=12).hexdigest()
+    if refund in order.refunds and book.memory.dedupe:
         return Decision(Outcome.REFUND_ALREADY_TAKEN)
+    if len(order.refunds) == MAX_REFUNDS:
+        return dead(
+            Outcome.REFUND_EXCEEDS_ORDER,
+            DeadLetterCode.REFUND_EXCEEDS_ORDER,
+            f"the order has had {MAX_REFUNDS} refunds, more are not taken one by one",
+            source,
+        )
     # A refund that comes after the cancellation is still a true one of the money it names, so the
     # sum of refunds is what counts here, not what is left.
     refunded_minor = order.refunded_minor + event.refunded_minor
@@ -208,7 +225,7 @@ def _refund(
     order.refunded_minor = refunded_minor
     if not order.paid_minor:
         order.returned = True
-    book.memory.put(key, remembered(book.now_ms + book.programme.refund_window_ms))
+    order.refunds.append(refund)
     _settle(book, account, event.order_id, order, cause)
     return Decision(Outcome.ORDER_REFUNDED)
 
@@ -223,20 +240,20 @@ def _cancel(book: Book, account: Account, order_id: str, order: Order, cause: Ca
 
 def _settle(book: Book, account: Account, order_id: str, order: Order, cause: Cause) -> None:
     """Bring what was taken back in line with what is left of the order."""
+    # First what comes back, then what goes: points that paid for the order are balance by then, or
+    # whoever has spent the rest would keep what the returned order earned.
+    give_back(book, account, order_id, order, cause)
     earning_minor = order.earning_left_minor
     for award in order.awards:
         reward = book.rule_set(award.ruleset_hash).orders[award.rule_id]
-        if reward.keep_on_refund:
+        if reward.keep_on_refund and order.money_left_minor:
             continue
-        owed = award.points - reward.points(earning_minor) - award.settled
-        if owed > 0:
-            # What expired in the order's own lot is gone already: only the rest can be owed.
-            owed -= book.expired_points(account.member, award.lot_id)
+        # What expired in the order's own lot is gone already: only the rest can be owed.
+        owed = award.points - reward.points(earning_minor) - award.settled - award.expired
         if owed > 0:
             award.settled += owed
             _claw_back(book, account, order_id, order, award, reward, owed, cause)
     book.active(account, cause.occurred_ms)
-    give_back(book, account, order_id, order, cause)
 
 
 def _claw_back(
@@ -272,7 +289,7 @@ def _claw_back(
     totals.written_off += left
     totals.reversed += owed - left
     look_ahead(book, account, wallet, totals)
-    _emit_reversed(book, account, order_id, order, wallet, totals, reward, owed, left, moved, cause)
+    _emit_reversed(book, account, order_id, order, wallet, totals, reward, left, moved, cause)
 
 
 def _emit_reversed(
@@ -283,7 +300,6 @@ def _emit_reversed(
     wallet: str,
     totals: Totals,
     reward: OrderReward,
-    owed: int,
     written_off: int,
     moved: list[tuple[int, int, LotChange | None]],
     cause: Cause,
@@ -298,7 +314,6 @@ def _emit_reversed(
         MovementType.REVERSED,
         moved,
         cause,
-        due=owed if written_off else None,
         written_off=written_off,
         reward=reward,
         order_id=order_id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from pointstream.contracts.inputs import OrderCancelled, OrderRefunded
 from pointstream.contracts.vocabulary import DeadLetterCode
@@ -16,7 +16,7 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.codec import decode_list, encode_list
 from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.records import Account
-from pointstream.ledger.state import parked_key, parked_prefix, prefix_stop, timer_key
+from pointstream.ledger.state import parked_key, parked_prefix, prefix_stop
 
 __all__ = ["Parked", "give_up", "park", "parked_for", "unpark"]
 
@@ -59,7 +59,7 @@ def park(
             ]
         ),
     )
-    book.put_timer(due_ms, b"p" + key[1:])
+    book.timers.put(due_ms, b"p" + key[1:])
     account.parked += 1
     book.change(account, shown=False)
 
@@ -73,7 +73,7 @@ def parked_for(book: Book, account: Account, order_id: str) -> list[Parked]:
 def unpark(book: Book, account: Account, parked: Parked) -> None:
     """Let a record wait no longer."""
     book.state.delete(parked.key)
-    book.state.delete(timer_key(parked.due_ms, b"p" + parked.key[1:]))
+    book.timers.drop(parked.due_ms, b"p" + parked.key[1:])
     account.parked -= 1
     book.change(account, shown=False)
 
@@ -112,7 +112,9 @@ def _decode(key: bytes, value: bytes) -> Parked:
             timestamp_ms,
             _bytes(raw_key),
             _bytes(raw),
-            [(name, _bytes(header) or b"") for name, header in headers],
+            # Kafka knows headers without a value, which a dead letter must show as such. The
+            # record's own type has no word for them.
+            [(name, cast(bytes, _bytes(header))) for name, header in headers],
         ),
     )
 

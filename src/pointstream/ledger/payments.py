@@ -2,65 +2,86 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
-from pointstream.ledger.codec import decode_payment, encode_payment
-from pointstream.ledger.moves import credit, put_back
+from pointstream.ledger.codec import decode_payment, encode_payment, remembered_until_ms
+from pointstream.ledger.moves import credit
 from pointstream.ledger.records import Account, Lot, Order, Payment, Taken, Totals
 from pointstream.ledger.state import payment_key, payments_prefix, prefix_stop
 
-__all__ = ["give_back", "record_payment"]
+__all__ = ["LOTS_PER_PAYMENT", "give_back", "record_payment"]
+
+LOTS_PER_PAYMENT: Final = 500
+"""A payment with more lots is kept in parts, so that each fits into a record of the changelog."""
 
 
 def record_payment(
-    book: Book, account: Account, wallet: str, order_id: str, points: int, taken: list[Lot]
+    book: Book, account: Account, wallet: str, order_id: str, taken: list[Lot]
 ) -> None:
-    """Remember which lots paid for an order. Follows the redemption's entry."""
-    payment = Payment(
-        book.now_ms + book.programme.refund_window_ms,
-        wallet,
-        points,
-        [
-            Taken(
-                lot.lot_id,
-                lot.expires_ms,
-                lot.earned_ms,
-                lot.points,
-                lot.order_id,
-                lot.rule_id,
-                lot.store_id,
-            )
-            for lot in taken
-        ],
-    )
-    book.memory.put(payment_key(account.member, order_id, account.seq), encode_payment(payment))
+    """Remember which lots paid for an order. Follows the redemption's entry.
+
+    A payment lives for the refund window by itself; an order that came in that time keeps it for
+    as long as the order is remembered (`Memory.sweep` minds that).
+    """
+    until_ms = book.now_ms + book.programme.refund_window_ms
+    for part, start in enumerate(range(0, len(taken), LOTS_PER_PAYMENT)):
+        lots = taken[start : start + LOTS_PER_PAYMENT]
+        payment = Payment(
+            until_ms,
+            wallet,
+            sum(lot.points for lot in lots),
+            [
+                Taken(
+                    lot.lot_id,
+                    lot.expires_ms,
+                    lot.earned_ms,
+                    lot.points,
+                    lot.order_id,
+                    lot.rule_id,
+                    lot.store_id,
+                )
+                for lot in lots
+            ],
+        )
+        key = payment_key(account.member, order_id, account.seq, part)
+        book.memory.put(key, encode_payment(payment))
 
 
 def give_back(book: Book, account: Account, order_id: str, order: Order, cause: Cause) -> None:
     """Give back the points that paid for what has been returned of an order, each share once.
 
-    In proportion to the money, rounded down, all of them once nothing of the order is left. What
-    was taken last comes back first.
+    In proportion to the money, rounded down, all of them once nothing of the order is left, for
+    each wallet by itself. What was taken last comes back first.
     """
     prefix = payments_prefix(account.member, order_id)
     payments = [
-        (key, decode_payment(value)) for key, value in book.state.scan(prefix, prefix_stop(prefix))
+        (key, decode_payment(value))
+        for key, value in book.state.scan(prefix, prefix_stop(prefix))
+        # What was over when the order came is over, whether swept or not.
+        if remembered_until_ms(value) > order.taken_ms
     ]
     if not payments:
         return
-    paid = sum(payment.points for _, payment in payments)
     returned_minor = order.paid_minor - order.money_left_minor
-    if order.returned:
-        target = paid
-    else:
-        target = paid * returned_minor // order.paid_minor if order.paid_minor else 0
-    left = target - sum(row.restored for _, payment in payments for row in payment.taken)
+    left: dict[str, int] = {}
+    for wallet in {payment.wallet: None for _, payment in payments}:
+        own = [payment for _, payment in payments if payment.wallet == wallet]
+        paid = sum(payment.points for payment in own)
+        if order.returned:
+            target = paid
+        else:
+            target = paid * returned_minor // order.paid_minor if order.paid_minor else 0
+        left[wallet] = target - sum(row.restored for payment in own for row in payment.taken)
     for key, payment in reversed(payments):
-        if left <= 0:
-            return
-        left -= _give_back_payment(book, account, order_id, order, payment, left, cause)
-        payment.until_ms = book.now_ms + book.programme.refund_window_ms
+        wanted = left[payment.wallet]
+        if wanted <= 0:
+            continue
+        left[payment.wallet] -= _give_back_payment(
+            book, account, order_id, order, payment, wanted, cause
+        )
         book.state.put(key, encode_payment(payment))
 
 
@@ -93,7 +114,7 @@ def _give_back_payment(
     if late:
         lot = Lot(
             wallet,
-            cause.next_id(),
+            cause.entry_id(account.seq + 1),
             book.now_ms,
             book.now_ms + book.programme.restored_ms,
             book.now_ms,
@@ -137,4 +158,4 @@ def _into_own_lot(
         row.rule_id,
         row.store_id,
     )
-    return put_back(book, account, totals, lot)
+    return credit(book, account, totals, lot, again=True)

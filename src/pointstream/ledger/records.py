@@ -69,6 +69,14 @@ class Totals:
     beyond: bool = False
     """Whether lots that expire may exist later than the horizon."""
 
+    in_lots: int = field(init=False)
+    """What the spendable lots hold, followed by what is written to them. Not stored."""
+    told: int = field(init=False)
+    """What the entries made the balance, followed by their deltas. Not stored."""
+
+    def __post_init__(self) -> None:
+        self.in_lots = self.told = self.available
+
     def sides(self) -> tuple[int, int]:
         """Return what came in and what is accounted for. They are equal, or the books are wrong."""
         came_in = self.earned + self.transferred_in + self.adjusted_up + self.restored
@@ -138,8 +146,11 @@ class Run:
 
     first_day: int
     last_day: int
-    paid: dict[str, int] = field(default_factory=dict)
-    """Streak bonuses paid for this run, by rule."""
+
+    @property
+    def days(self) -> int:
+        """How many days the run has."""
+        return self.last_day - self.first_day + 1
 
 
 @dataclass(slots=True)
@@ -189,6 +200,10 @@ class Lot:
     rule_id: str | None
     store_id: str | None
 
+    def over_by(self, at_ms: int) -> bool:
+        """Tell whether the lot was due to activate and to expire by a time."""
+        return self.expires_ms <= at_ms and self.activates_ms <= at_ms
+
 
 @dataclass(slots=True)
 class Award:
@@ -204,6 +219,8 @@ class Award:
     """E: what the rule gave."""
     settled: int = 0
     """Of what refunds ask back, E - points(P - R): taken, become debt, or written off."""
+    expired: int = 0
+    """What expired in the award's own lot."""
 
 
 @dataclass(slots=True)
@@ -233,6 +250,10 @@ class Order:
     returned: bool = False
     """Cancelled, or refunded although it cost no money: nothing of it is left."""
     cancelled: bool = False
+    taken_ms: int = 0
+    """When the order came, in partition time. It has been remembered since."""
+    refunds: list[str] = field(default_factory=list)
+    """The refunds taken, by digests of their ids: they count as long as the order does."""
 
     @property
     def money_left_minor(self) -> int:
@@ -302,7 +323,7 @@ class Hold:
 
 @dataclass(slots=True)
 class Payment:
-    """Points that one command spent on an order."""
+    """Points that one command spent on an order, or a part of their lots."""
 
     until_ms: int
     wallet: str

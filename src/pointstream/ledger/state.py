@@ -17,11 +17,10 @@ Everything that is only remembered for a while has an upper-case kind, and a val
 the time until which it counts. That makes them one range for the sweep:
 
     B member NUL what NUL ids                 business key: it earned once
-    E member NUL lot                          points that expired in an order's lot
     H member NUL hold                         hold, open or ended
     M member NUL event_id                     event id, with the digest and a command's answer
     O member NUL order_id                     order, with what it earned and what was refunded
-    P member NUL order_id NUL seq             points that paid for an order, lot by lot
+    P member NUL order_id NUL seq part        points that paid for an order, lot by lot
 """
 
 from __future__ import annotations
@@ -35,18 +34,20 @@ __all__ = [
     "NEVER",
     "PARTITION_KEY",
     "TIMER_START",
+    "TIMER_STOP",
     "KeyValues",
     "account_key",
     "business_key",
     "event_key",
-    "expired_key",
     "held_key",
     "held_prefix",
     "hold_key",
     "is_account_key",
+    "is_payment_key",
     "lot_key",
     "lots_prefix",
     "order_key",
+    "order_of_payment",
     "parked_key",
     "parked_prefix",
     "payment_key",
@@ -67,6 +68,7 @@ PARTITION_KEY: Final = b"z"
 MEMORY_START: Final = b"A"
 MEMORY_STOP: Final = b"["
 TIMER_START: Final = b"t"
+TIMER_STOP: Final = b"u"
 
 
 class KeyValues(Protocol):
@@ -181,12 +183,18 @@ def payments_prefix(member: bytes, order_id: str) -> bytes:
     return b"P%b\0%b\0" % (member, order_id.encode())
 
 
-def payment_key(member: bytes, order_id: str, seq: int) -> bytes:
-    return payments_prefix(member, order_id) + time_bytes(seq)
+def payment_key(member: bytes, order_id: str, seq: int, part: int) -> bytes:
+    return payments_prefix(member, order_id) + time_bytes(seq) + part.to_bytes(4, "big")
 
 
-def expired_key(member: bytes, lot_id: str) -> bytes:
-    return b"E%b\0%b" % (member, lot_id.encode())
+def is_payment_key(key: bytes) -> bool:
+    return key[:1] == b"P"
+
+
+def order_of_payment(key: bytes) -> bytes:
+    """Return the key of the order that a payment's key is about."""
+    member, order_id, _ = key[1:].split(b"\0", 2)
+    return b"O%b\0%b" % (member, order_id)
 
 
 def business_key(member: bytes, what: str, *ids: str) -> bytes:

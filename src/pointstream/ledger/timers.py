@@ -18,9 +18,8 @@ from pointstream.ledger.state import NEVER
 __all__ = ["ring"]
 
 
-def ring(book: Book, key: bytes, due_ms: int) -> Decision | None:
-    """Do what a timer was set for; None if nothing is to be done. Its key is deleted already."""
-    what = key[9:]
+def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
+    """Do what a timer was set for; None if nothing is to be done. It is taken off already."""
     if what[:1] == b"p":
         return give_up(book, what)
     if what[:1] == b"h":

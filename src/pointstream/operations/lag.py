@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 
 from pointstream.contracts.topics import topic_specs
+from pointstream.operations.lifetime import AsyncLifetime
 from pointstream.operations.reading import CommittedReader
 
 __all__ = ["GroupProgress", "Progress", "TopicProgress", "input_topics"]
@@ -62,7 +62,7 @@ def input_topics(prefix: str) -> tuple[str, ...]:
     )
 
 
-class GroupProgress:
+class GroupProgress(AsyncLifetime):
     """Looks at one consumer group; use as an async context manager."""
 
     def __init__(self, bootstrap_servers: str, group: str, topics: Sequence[str]) -> None:
@@ -71,25 +71,17 @@ class GroupProgress:
         self._group = group
         self._topics = topics
 
-    async def __aenter__(self) -> Self:
-        await self._reader.__aenter__()
-        try:
-            await self._admin.start()
-        except BaseException:
-            await self._reader.__aexit__(None, None, None)
-            raise
-        return self
+    async def start(self) -> None:
+        """Connect."""
+        await self._reader.start()
+        await self._admin.start()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def stop(self) -> None:
+        """Close the connections."""
         try:
             await self._admin.close()
         finally:
-            await self._reader.__aexit__(kind, error, trace)
+            await self._reader.stop()
 
     async def look(self) -> Progress:
         """Ask the brokers now. Topics that don't exist yet count as empty."""

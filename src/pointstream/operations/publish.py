@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from pointstream.operations.lifetime import AsyncLifetime
 from pointstream.operations.placement import partition_of
 
 __all__ = ["MissingTopicError", "OutgoingRecord", "Publisher"]
@@ -45,7 +45,7 @@ class OutgoingRecord:
     headers: Headers = ()
 
 
-class Publisher:
+class Publisher(AsyncLifetime):
     """Sends records in batches; use as an async context manager.
 
     Leaving the context without an error waits until the broker has acknowledged every record;
@@ -66,7 +66,8 @@ class Publisher:
         # Hashing is plain Python and dear; members come back, so most keys are known already.
         self._placed = lru_cache(maxsize=1 << 16)(partition_of)
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
+        """Connect."""
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap_servers,
             enable_idempotence=True,
@@ -76,23 +77,15 @@ class Publisher:
             # The limit on size is the broker's to enforce; the client must not refuse earlier.
             max_request_size=64 * 1024 * 1024,
         )
-        try:
-            await self._producer.start()
-        except BaseException:
-            await self._producer.stop()
-            raise
-        return self
+        await self._producer.start()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                await self.flush()
-        finally:
+    async def finish(self) -> None:
+        """See that every record is acknowledged."""
+        await self.flush()
+
+    async def stop(self) -> None:
+        """Close the connection; what is not flushed is not sent."""
+        if self._producer is not None:
             await self._producer.stop()
 
     async def put(self, record: OutgoingRecord) -> None:

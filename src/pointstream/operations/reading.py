@@ -7,11 +7,12 @@ Ends are *positions*: an offset in the log may be a transaction's marker that no
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
+
+from pointstream.operations.lifetime import AsyncLifetime
 
 __all__ = ["CommittedReader", "Record"]
 
@@ -31,7 +32,7 @@ class Record(Protocol):
     headers: Sequence[tuple[str, bytes]]
 
 
-class CommittedReader:
+class CommittedReader(AsyncLifetime):
     """Reads what is committed and nothing else; use as an async context manager.
 
     `wait_ms` is how long the broker may hold a fetch that finds nothing: little for reading to an
@@ -47,7 +48,8 @@ class CommittedReader:
         self._consumer: Any = None
         self._client: Any = None
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
+        """Connect."""
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap_servers,
             isolation_level="read_committed",
@@ -58,23 +60,13 @@ class CommittedReader:
             retry_backoff_ms=20,
         )
         self._client = AIOKafkaClient(bootstrap_servers=self._bootstrap_servers)
-        try:
-            await self._consumer.start()
-            await self._client.bootstrap()
-        except BaseException:
-            await self._close()
-            raise
-        return self
+        await self._consumer.start()
+        await self._client.bootstrap()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._close()
-
-    async def _close(self) -> None:
+    async def stop(self) -> None:
+        """Close the connections."""
+        if self._consumer is None:
+            return
         try:
             await self._consumer.stop()
         finally:

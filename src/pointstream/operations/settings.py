@@ -7,6 +7,7 @@ start with the name of the variable and what it may be.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 __all__ = ["Settings"]
 
 _PREFIX = "POINTSTREAM_"
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 
 
 class Settings(BaseSettings):
@@ -67,8 +69,18 @@ class Settings(BaseSettings):
     programme_file: Annotated[
         Path | None, Field(description="YAML of the programme; none takes the one that comes along")
     ] = None
-    web_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    web_host: Annotated[
+        str, Field(min_length=1, description="address that the web page is bound to")
+    ] = "127.0.0.1"
     web_port: Annotated[int, Field(ge=0, le=65_535, description="0 serves no web page")] = 6066
+    advertised_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^http://([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$",
+            description="http://host:port at which the other workers reach this one's web page; "
+            "none takes web_host (this machine's name where it is bound to every address)",
+        ),
+    ] = None
     max_batch_records: Annotated[
         int, Field(ge=1, le=100_000, description="most records in one transaction")
     ] = 1_000
@@ -83,6 +95,16 @@ class Settings(BaseSettings):
     standby_replicas: Annotated[
         int, Field(ge=0, le=8, description="workers that keep a second copy of a state")
     ] = 0
+
+    @property
+    def web_url(self) -> str:
+        """Where the other workers of the group reach this one's web page."""
+        if self.advertised_url is not None:
+            return self.advertised_url
+        # Bound to every address, it is reached by none of that name.
+        host = socket.gethostname() if self.web_host in _EVERY_ADDRESS else self.web_host
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{self.web_port}"
 
     @property
     def heartbeat_interval_ms(self) -> int:

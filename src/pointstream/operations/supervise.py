@@ -8,18 +8,19 @@ there is none.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-__all__ = ["Backoff", "supervise"]
+from pointstream.operations.processes import ends_with_parent
 
-_PR_SET_PDEATHSIG = 1
+__all__ = ["EXIT_USAGE", "Backoff", "supervise"]
+
+#: What a process ends with that was told something that cannot work: a new start would not help.
+EXIT_USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def supervise(
 ) -> int:
     """Run ``command`` until it stops by itself or is asked to, starting it anew when it fails.
 
+    Exit code 2, wrong usage, is final: whatever is wrong then is wrong the next time, too.
+
     SIGTERM and SIGINT to this process stop the command with SIGTERM, and it is not started again.
     On Linux the command gets SIGTERM, too, when this process is killed. To be called in the main
     thread, which alone may handle signals.
@@ -81,7 +84,8 @@ def supervise(
 
     Returns:
         The exit code of the command's last life: 0 after a clean stop, else its own, as a shell
-        gives it (128 + number, had a signal ended it). 0 when asked to stop between two lives.
+        gives it (128 + number, had a signal ended it). 0 when asked to stop between two lives, or
+        so early in one that the command had not yet learnt to handle it.
 
     Raises:
         OSError: the command cannot be started at all.
@@ -92,7 +96,9 @@ def supervise(
         while not stop.asked:
             started = time.monotonic()
             code = _one_life(command, environ, stop)
-            if code == 0 or stop.asked:
+            if stop.asked and code == 128 + signal.SIGTERM:
+                return 0
+            if stop.asked or code in (0, EXIT_USAGE):
                 return code
             lived = time.monotonic() - started
             short_lives = 1 if lived >= backoff.steady_seconds else short_lives + 1
@@ -107,8 +113,9 @@ def supervise(
 
 def _one_life(command: Sequence[str], environ: Mapping[str, str] | None, stop: _Stop) -> int:
     # In a process group of its own: the terminal's Ctrl-C then reaches it once, as our SIGTERM.
+    # And it goes when we do: nobody would start an orphan anew.
     process = subprocess.Popen(
-        command, env=environ, preexec_fn=_end_with_supervisor, process_group=0
+        command, env=environ, preexec_fn=ends_with_parent(signal.SIGTERM), process_group=0
     )
     stop.process = process
     if stop.asked:  # The signal came while it was being started.
@@ -118,12 +125,6 @@ def _one_life(command: Sequence[str], environ: Mapping[str, str] | None, stop: _
     finally:
         stop.process = None
     return code if code >= 0 else 128 - code
-
-
-def _end_with_supervisor() -> None:
-    # Between fork and exec. Two workers on one state are safe but slow: the orphan must go.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _sleep(seconds: float, stop: _Stop) -> None:

@@ -7,7 +7,6 @@ started them, also when that is killed.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -19,15 +18,15 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from pointstream.operations.lifetime import Lifetime
 from pointstream.operations.ports import free_port
+from pointstream.operations.processes import ends_with_parent
 from pointstream.operations.settings import Settings
 
 __all__ = ["Worker", "WorkerFailedError", "WorkerGroup"]
 
-_PR_SET_PDEATHSIG = 1
 _STOP_SECONDS = 20.0
 _LOG_LINES_TOLD = 15
 
@@ -62,7 +61,7 @@ class Worker:
         return ""
 
 
-class WorkerGroup:
+class WorkerGroup(Lifetime):
     """So many workers with the same settings; use as a context manager."""
 
     def __init__(self, settings: Settings, count: int, directory: Path) -> None:
@@ -71,29 +70,20 @@ class WorkerGroup:
         self._directory = directory
         self.workers: list[Worker] = []
 
-    def __enter__(self) -> Self:
-        try:
-            for number in range(1, self._count + 1):
-                self.workers.append(self._start(number))
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def start(self) -> None:
+        """Start all; they are not ready yet when this returns, see `ready`."""
+        for number in range(1, self._count + 1):
+            self.workers.append(self._start(number))
 
     def _start(self, number: int) -> Worker:
         settings = self._settings
         home = self._directory / f"worker-{number}"
         home.mkdir(parents=True, exist_ok=True)
         port = free_port()
-        own = settings.model_copy(update={"data_dir": home / "data", "web_port": port})
+        address = f"http://{settings.web_host}:{port}"
+        own = settings.model_copy(
+            update={"data_dir": home / "data", "web_port": port, "advertised_url": address}
+        )
         environ = {**os.environ, **own.environ()}
         log_file = home / "worker.log"
         with log_file.open("ab") as log:
@@ -105,9 +95,10 @@ class WorkerGroup:
                 stderr=log,
                 # A Ctrl-C is for the one who started them; they are stopped in order after it.
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                # Nothing may outlive a killed parent.
+                preexec_fn=ends_with_parent(signal.SIGTERM),
             )
-        return Worker(number, f"http://{settings.web_host}:{port}", log_file, process)
+        return Worker(number, address, log_file, process)
 
     def check(self) -> None:
         """Raise `WorkerFailedError` when a supervisor has ended."""
@@ -151,9 +142,3 @@ class WorkerGroup:
                 # The supervisor's own child gets a signal from the kernel when it goes.
                 worker.process.kill()
                 worker.process.wait()
-
-
-def _end_with_parent() -> None:
-    # Between fork and exec: nothing may outlive a killed parent.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

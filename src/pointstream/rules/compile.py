@@ -51,14 +51,17 @@ class CompiledWallet:
         self._activation = wallet.activation
         self._expiry = wallet.expiry
         self._calendar = calendar
-        self._at_once = not wallet.activation.after and wallet.activation.end_of is EndOf.NONE
+        self.at_once: Final = not wallet.activation.after and (
+            wallet.activation.end_of is EndOf.NONE
+        )
+        """Whether points are spendable as soon as they are earned."""
         self._by_day = wallet.expiry.end_of is not EndOf.NONE
         # One entry per local day on which points were earned: small, and a pure result.
         self._expires_by_day: dict[int, int] = {}
 
     def activates_at_ms(self, earned_at_ms: int) -> int:
         """Return when points earned at an instant become spendable."""
-        if self._at_once:
+        if self.at_once:
             return earned_at_ms
         return self._calendar.activates_at_ms(self._activation, earned_at_ms)
 

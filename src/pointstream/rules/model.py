@@ -69,7 +69,10 @@ class CheckInReward(Reward):
     streak_repeats: bool
 
     def bonuses_due(self, days_in_a_row: int) -> int:
-        """Return how many streak bonuses a run of so many days is worth in all."""
+        """Return how many streak bonuses a run of so many days is worth in all.
+
+        With repetition two runs are never worth more apart than joined: mending relies on it.
+        """
         if not self.streak_days:
             return 0
         full = days_in_a_row // self.streak_days

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+from abc import abstractmethod
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from pointstream.operations.broker.errors import BrokerControlError
+from pointstream.operations.lifetime import Lifetime
 
 __all__ = ["Broker", "answering_nodes"]
 
 
-class Broker(ABC):
+class Broker(Lifetime):
     """One Kafka cluster, running from ``start`` (or ``with``) to ``stop``.
 
     Nodes are numbered from 1. The fault orders (``kill`` to ``restart``) are there for a broker
@@ -64,22 +63,6 @@ class Broker(ABC):
     def restart(self, node: int = 1) -> None:
         """Start a node anew on its port and data, after stopping it cleanly if it still runs."""
         raise self._not_ours()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _not_ours(self) -> BrokerControlError:
         return BrokerControlError(f"{self.kind}: this process cannot stop or freeze its nodes")

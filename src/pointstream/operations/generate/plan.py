@@ -1,0 +1,67 @@
+"""What to generate, and the form in which it comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+from pointstream.operations.chain import DAY_MS
+
+__all__ = ["Generated", "StreamPlan", "member_name"]
+
+
+class Generated(NamedTuple):
+    """One input as it is published: topic suffix such as `orders`, key and JSON value.
+
+    `again` marks a redelivery: the very bytes of an earlier one.
+    """
+
+    topic: str
+    key: bytes
+    value: bytes
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlan:
+    """What to generate: all that the bytes of the stream depend on.
+
+    `events` and `members` are counts (members who join in the course of the stream), times are ms
+    since the epoch, `redelivered` is the share of events (0 to below 1) that come a second time,
+    unchanged. Raises `ValueError` with a sentence for a user when a value is out of range.
+    """
+
+    events: int
+    members: int
+    seed: int
+    start_ms: int
+    end_ms: int
+    fraudsters: int = 3
+    redelivered: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.events < 0:
+            raise ValueError("the number of events can't be negative")
+        if self.members < 1:
+            raise ValueError("a chain of shops needs at least one member")
+        if self.start_ms >= self.end_ms:
+            raise ValueError("the start must lie before the end")
+        if self.start_ms < DAY_MS:
+            raise ValueError("the start must lie after 1970-01-02")
+        if self.fraudsters < 0:
+            raise ValueError("the number of fraudsters can't be negative")
+        if not 0 <= self.redelivered < 1:
+            raise ValueError("the share of redelivered events must be at least 0 and below 1")
+
+    @property
+    def mark(self) -> str:
+        """Eight hex digits that differ between any two different plans."""
+        text = repr((self.events, self.members, self.seed, self.start_ms, self.end_ms))
+        text += repr((self.fraudsters, self.redelivered))
+        return blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def member_name(number: int) -> str:
+    """The member id of the chain's nth member (from 0)."""
+    return f"M-{number:06d}"

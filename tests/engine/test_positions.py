@@ -1,0 +1,105 @@
+"""The group, the state and the topic agree on a position, or a person is asked."""
+
+import pytest
+
+from pointstream.engine import PositionMismatch, RecordsDeleted, StateLost
+from pointstream.engine.driver import EngineTestDriver
+from pointstream.engine.positions import agree
+
+from .counting import Counting, numbers
+
+
+@pytest.mark.parametrize(
+    ("committed", "inside", "bounds", "position"),
+    [
+        pytest.param(None, None, (3, 9), 3, id="nothing yet: the beginning"),
+        pytest.param(5, 5, (3, 9), 5, id="all agree"),
+        pytest.param(9, 9, (9, 9), 9, id="all processed, all deleted"),
+        pytest.param(None, 5, (0, 9), 5, id="the group was forgotten"),
+        pytest.param(5, None, (0, 9), 5, id="a topic that the state has not seen"),
+        pytest.param(7, 5, (7, 9), 7, id="an operator goes on after a loss"),
+        pytest.param(0, 5, (0, 2), 0, id="an operator takes a topic made anew"),
+    ],
+)
+def test_positions_that_fit(
+    committed: int | None, inside: int | None, bounds: tuple[int, int], position: int
+) -> None:
+    """Where to go on."""
+    assert agree("t[0]", committed, inside, bounds) == position
+
+
+@pytest.mark.parametrize(
+    ("committed", "inside", "bounds", "fault", "advice"),
+    [
+        (3, 5, (0, 9), PositionMismatch, "Set this one to 5 again"),
+        (7, 5, (0, 9), PositionMismatch, "Set this one to 5 again"),
+        (5, 5, (7, 9), RecordsDeleted, "Set the group's offset to 7"),
+        (None, 5, (7, 9), RecordsDeleted, "2 offsets from position 5"),
+        (None, 5, (0, 2), PositionMismatch, "Set the group's offset to 0"),
+        (5, 5, (0, 2), PositionMismatch, "made anew"),
+    ],
+)
+def test_positions_that_do_not_fit_stop_the_task_with_advice(
+    committed: int | None,
+    inside: int | None,
+    bounds: tuple[int, int],
+    fault: type[Exception],
+    advice: str,
+) -> None:
+    """Nothing is counted twice or left out without a word."""
+    with pytest.raises(fault, match=advice):
+        agree("t[0]", committed, inside, bounds)
+
+
+def driver_with_history() -> EngineTestDriver:
+    driver = EngineTestDriver(lambda _: Counting(), inputs=("in",))
+    for n in range(10):
+        driver.send("in", b"k", b"%d" % n)
+    driver.run()
+    driver.crash()
+    return driver
+
+
+def test_a_changelog_made_anew_does_not_wipe_the_state() -> None:
+    """The disk may be all that is left: the task stops and leaves it alone."""
+    driver = driver_with_history()
+    before = driver.state()
+    driver.broker.topics[("changelog", 0)] = []
+    driver.send("in", b"k", b"more")
+    with pytest.raises(StateLost, match="made anew"):
+        driver.run()
+    assert driver.state() == before
+    assert len(numbers(driver)[b"k"]) == 10
+
+
+def test_positions_without_a_state_stop_the_task() -> None:
+    """Changelog and disk are both gone: going on from zero would number everything again."""
+    driver = driver_with_history()
+    driver.broker.topics[("changelog", 0)] = []
+    driver.lose_state()
+    with pytest.raises(StateLost, match="neither the changelog nor the disk"):
+        driver.run()
+
+
+def test_a_topic_made_anew_stops_the_task_until_the_group_is_set() -> None:
+    """Its records lie below the old position; the advice of the fault is accepted."""
+    driver = driver_with_history()
+    driver.broker.topics[("in", 0)] = []
+    del driver.broker.group[("in", 0)]
+    for n in range(3):
+        driver.send("in", b"k", b"%d" % n)
+    with pytest.raises(PositionMismatch, match="Set the group's offset to 0"):
+        driver.run()
+    driver.crash()
+    driver.broker.group[("in", 0)] = 0
+    driver.run()
+    assert [number for number, _ in numbers(driver)[b"k"]] == list(range(1, 14))
+
+
+def test_markers_behind_the_last_record_are_passed() -> None:
+    """A publisher's transactions leave no lag, and no offsets for retention to take away."""
+    driver = driver_with_history()
+    driver.broker.topics[("in", 0)].append(None)
+    driver.run()
+    assert driver.lag() == 0
+    assert driver.broker.group[("in", 0)] == 11
