@@ -81,7 +81,7 @@ def test_without_dedupe_a_redelivered_command_counts_twice(new_driver) -> None:
             "member_id": "m1",
             "occurred_at": "2025-12-31T23:30:00Z",
             "points": 50,
-            "actor": {"id": "a", "role": "member"},
+            "actor": {"id": "m1", "role": "member"},
         }
     )
     left = {}
@@ -264,6 +264,40 @@ def test_standings_are_sent_once_per_member_and_transaction(new_driver) -> None:
     assert len(driver.outputs("points.balance-changes")) == 100
     (standing,) = driver.outputs("points.crm-sync")
     assert orjson.loads(standing.value)["available"] == 12_000
+
+
+@pytest.mark.case(23)
+def test_a_hold_outlives_its_worker_and_ends_by_its_time(new_driver) -> None:
+    """Taken by one task, voided by the next one's tick, dated when it was due."""
+    driver = new_driver()
+    driver.tick(NOW_MS)
+    driver.send("points.orders", b"m1", order())
+    for number, points in enumerate((60, 61)):
+        hold = {
+            "event_id": f"c{number}",
+            "type": "points.hold",
+            "member_id": "m1",
+            "occurred_at": "2026-01-01T00:00:00Z",
+            "hold_id": f"h{number}",
+            "points": points,
+            "expires_at": "2026-01-01T06:00:00Z",
+            "actor": {"id": "m1", "role": "member"},
+        }
+        driver.send("points.commands", b"m1", orjson.dumps(hold))
+    driver.run()
+    driver.lose_state()
+    driver.tick(NOW_MS + DAY_MS)
+    driver.run()
+
+    answers = [orjson.loads(r.value) for r in driver.outputs("points.command-results")]
+    assert [answer.get("reason") for answer in answers] == [None, "insufficient_points"]
+    entries = [orjson.loads(r.value) for r in driver.outputs("points.balance-changes")]
+    assert [(e["type"], e["delta"], e["held_after"]) for e in entries] == [
+        ("points.earned", 120, 0),
+        ("points.held", -60, 60),
+        ("points.voided", 60, 0),
+    ]
+    assert entries[-1]["occurred_at"] == "2026-01-01T06:00:00.000Z"
 
 
 def test_a_month_that_expires_at_one_instant_takes_many_transactions(new_driver) -> None:

@@ -50,6 +50,7 @@ class Model:
     _sales: dict[tuple[str, str], _Sale] = field(default_factory=lambda: defaultdict(_Sale))
     _given: dict[tuple[Any, ...], tuple[str, str, int]] = field(default_factory=dict)
     _redeemed: Counter[str] = field(default_factory=Counter)
+    _adjusted: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, code: str, key: bytes | None, value: bytes | None) -> None:
         """Expect a dead letter."""
@@ -73,6 +74,10 @@ class Model:
             self.answers[event_id] = (
                 ("accepted", None) if affordable else ("rejected", "insufficient_points")
             )
+        elif kind == "points.adjust":
+            assert event["points"] > 0, "the story takes nothing by hand"
+            self._adjusted[member] += event["points"]
+            self.answers[event_id] = ("accepted", None)
         elif "actor" in event:
             self.answers[event_id] = ("rejected", "not_supported")
         elif kind == "checkin.recorded":
@@ -125,6 +130,8 @@ class Model:
             assert left_minor >= 0, "the story refunds more than was paid"
             for wallet, points_of in _ORDER_RULES:
                 sums[member, wallet] += points_of(left_minor)
+        for member, points in self._adjusted.items():
+            sums[member, "points"] += points
         for member, points in self._redeemed.items():
             sums[member, "points"] -= points
             assert sums[member, "points"] >= 0, "the story redeems more than there is"

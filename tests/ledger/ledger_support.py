@@ -12,7 +12,15 @@ from pointstream.contracts.outputs import BalanceChange, CommandResult, CrmSync,
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.topics import topic_of_type
 from pointstream.contracts.wire import dumps, epoch_ms, rfc3339
-from pointstream.ledger import Decision, Ledger, Outcome, Source, Standing, decode_account
+from pointstream.ledger import (
+    Account,
+    Decision,
+    Ledger,
+    Outcome,
+    Source,
+    Standing,
+    decode_account,
+)
 from pointstream.ledger.codec import decode_list, split_lot_key
 from pointstream.ledger.state import account_key, lots_prefix, prefix_stop
 from pointstream.rules import CompiledProgramme, compile_programme
@@ -188,18 +196,50 @@ class Bench:
         fields.setdefault("actor", {"id": member, "role": "member"})
         return self.give("points.redeem", member, points=points, **fields)
 
+    def command(self, type_: str, member: str = "m1", **fields: Any) -> Decision:
+        """A command given by head office unless an actor is named."""
+        fields.setdefault("actor", {"id": "clerk", "role": "head_office"})
+        if type_ in ("points.adjust", "points.clear") or type_.startswith("account."):
+            fields.setdefault("reason", "asked")
+        return self.give(type_, member, **fields)
+
+    def hold(self, hold_id: str, points: int, member: str = "m1", **fields: Any) -> Decision:
+        return self.command("points.hold", member, hold_id=hold_id, points=points, **fields)
+
+    def capture(self, hold_id: str, member: str = "m1", **fields: Any) -> Decision:
+        return self.command("points.capture", member, hold_id=hold_id, **fields)
+
+    def void(self, hold_id: str, member: str = "m1", **fields: Any) -> Decision:
+        return self.command("points.void", member, hold_id=hold_id, **fields)
+
+    def adjust(self, points: int, member: str = "m1", **fields: Any) -> Decision:
+        return self.command("points.adjust", member, points=points, **fields)
+
+    def clear(self, member: str = "m1", **fields: Any) -> Decision:
+        return self.command("points.clear", member, **fields)
+
+    def freeze(self, member: str = "m1", **fields: Any) -> Decision:
+        return self.command("account.freeze", member, **fields)
+
+    def unfreeze(self, member: str = "m1", **fields: Any) -> Decision:
+        return self.command("account.unfreeze", member, **fields)
+
     def check_in(self, member: str = "m1", **fields: Any) -> Decision:
         return self.give("checkin.recorded", member, **fields)
 
     # --- what is there ----------------------------------------------------------------------
 
-    def wallet(self, member: str = "m1", wallet: str = "points") -> Any:
-        """The totals of a wallet, read back from the state."""
+    def account(self, member: str = "m1") -> Account:
+        """An account, read back from the state."""
         self.flush()
         key = account_key(member.encode())
         value = self.state.get(key)
         assert value is not None, f"there is no account of {member}"
-        return decode_account(key, value).wallets[wallet]
+        return decode_account(key, value)
+
+    def wallet(self, member: str = "m1", wallet: str = "points") -> Any:
+        """The totals of a wallet, read back from the state."""
+        return self.account(member).wallets[wallet]
 
     def available(self, member: str = "m1") -> int:
         return int(self.wallet(member).available)

@@ -93,6 +93,47 @@ def test_timers_rung_in_steps_make_what_one_step_makes(limit: int) -> None:
     assert bench.state.values == whole.state.values
 
 
+@pytest.mark.case(22, 23)
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_holds_that_end_by_time_in_steps_make_what_one_step_makes(limit: int) -> None:
+    """Holds count as timers do. What a hold frees may be over for long: it rings nothing twice."""
+    compiled = programme(SPEND, wallets=[{"id": "points", "expiry": {"days": 3}}])
+
+    def begun() -> Bench:
+        bench = Bench(compiled)
+        for number in range(12):
+            member = f"m{number}"
+            bench.order(f"o{number}", 100, member=member)
+            for hold, days in (("a", 1), ("b", 3), ("c", 5)):
+                until = rfc3339(START_MS + days * DAY_MS)
+                bench.hold(hold, 20, member=member, expires_at=until)
+            if number % 3 == 0:
+                bench.freeze(member)
+        return bench
+
+    whole = begun()
+    whole.later(6)
+    assert whole.moved("voided") == [20] * 36
+    assert sum(whole.moved("expired")) == 12 * 100
+
+    bench, behind, steps = begun(), True, 0
+    while behind:
+        bench.restart()
+        bench.ledger.open(bench.state)
+        decisions = bench.ledger.advance(START_MS + 6 * DAY_MS, limit)
+        assert len(decisions) <= limit
+        bench._note(*decisions)
+        behind = bench.ledger.behind
+        bench.ledger.close()
+        steps += 1
+
+    assert steps >= 48 // limit
+    assert bench.entries == whole.entries
+    assert bench.state.values == whole.state.values
+    told = [entry["recorded_at"] for entry in bench.entries]
+    assert told == sorted(told)
+
+
 def test_nothing_is_decided_while_earlier_timers_are_due() -> None:
     """A record in between would find points that were gone by its time."""
     bench = crowd(Bench(programme(SPEND, wallets=[MONTHLY])), 3)

@@ -222,9 +222,10 @@ def test_rejected_command_leaves_only_its_answer() -> None:
 @pytest.mark.parametrize(
     ("type_", "fields"),
     [
-        ("points.hold", {"hold_id": "h", "points": 1}),
         ("points.transfer", {"to_member_id": "m2", "points": 1}),
-        ("account.freeze", {"reason": "asked"}),
+        ("account.merge", {"into_member_id": "m2", "reason": "asked"}),
+        ("account.erase", {"reason": "asked"}),
+        ("review.release", {"flag_id": "f", "reason": "asked"}),
         ("points.redeem", {"item_id": "mug"}),
     ],
 )

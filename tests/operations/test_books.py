@@ -8,7 +8,7 @@ import pytest
 
 from pointstream.ledger.codec import encode_account, encode_list
 from pointstream.ledger.records import Account, Totals
-from pointstream.ledger.state import account_key, lot_key, pending_key
+from pointstream.ledger.state import account_key, held_key, lot_key, pending_key
 from pointstream.operations.books import EntryBooks, StateBooks, compare
 
 _MEMBER = "M-1"
@@ -165,3 +165,25 @@ def test_adjustments_count_by_their_sign() -> None:
     totals = Totals(available=60, pending=30, earned=30, adjusted_up=70, adjusted_down=10)
 
     assert _breaches(entries, totals) == set()
+
+
+@pytest.mark.parametrize(("in_lots", "found"), [(25, set()), (24, {"lots"})])
+def test_held_lots_must_have_what_the_account_holds(in_lots: int, found: set[str]) -> None:
+    """Reserved points stand in lots of their hold, and are counted there."""
+    member = _MEMBER.encode()
+    totals = Totals(held=25, earned=25)
+    books, state = EntryBooks(), StateBooks()
+    books.add(_entry(1, "earned", 25, 25, available_after=25))
+    books.add(_entry(2, "held", 25, -25, held_after=25))
+    account = Account(_MEMBER, member, seq=2, wallets={"points": totals})
+    state.put(account_key(member), encode_account(account))
+    # Times in keys hold any byte, also the one that separates ids.
+    state.put(held_key(member, "points", "h", 0, 1, "a"), encode_list([20, None, None, None]))
+    state.put(
+        held_key(member, "points", "h", 9, 1, "b"), encode_list([in_lots - 20, None, None, None])
+    )
+    standing = {"seq": 2, "available": 0, "held": 25, "pending": 0, "debt": 0}
+
+    breaches = compare(books, state, {_MEMBER: standing}, {_MEMBER: standing})
+
+    assert {breach.check for breach in breaches} == found

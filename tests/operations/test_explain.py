@@ -96,6 +96,19 @@ def test_what_only_the_cause_knew_is_left_out_without_it() -> None:
         ),
         (
             {
+                "type": "points.voided",
+                "cause_type": "timer.points.voided",
+                "amount": 60,
+                "delta": 60,
+                "order_id": None,
+                "reason": "hold_expired",
+                "lots": [],
+            },
+            None,
+            "60 points no longer reserved: not used in time at store S-3",
+        ),
+        (
+            {
                 "type": "points.expired",
                 "cause_type": None,
                 "amount": 7,

@@ -43,6 +43,9 @@ def test_the_default_programme_is_sound() -> None:
         ("id: points", "id: coins", "a programme has a wallet named 'points'"),
         ("currency: CNY", "currency: CNY\ncurrency: CNY", "'currency' is given twice"),
         ("wallets:", "wallets: [", "expected the node content"),
+        ("hold_time: P1D", "hold_time: P0D", "hold_time: Input should be greater than 0"),
+        ("  store: 500", "  shop: 500", "adjust_limits.shop"),
+        ("  store: 500", "  store: -1", "adjust_limits.store: Input should be greater"),
         ("park_window: P7D", "park_window: 7 days of waiting", "park_window: Input should be"),
     ],
 )

@@ -16,7 +16,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pointstream.contracts.fields import MAX_AMOUNT
 from pointstream.contracts.rulesets import Identifier, RuleSet
+from pointstream.contracts.vocabulary import Role
 
 __all__ = [
     "Activation",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=36_525))]
+Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 
 
 class _Strict(BaseModel):
@@ -116,6 +119,14 @@ class Programme(_Strict):
         timedelta(days=400),
         description="How long orders and other business keys are remembered after their last use."
         " Older events are not taken.",
+    )
+    hold_time: Duration = Field(
+        timedelta(days=1),
+        gt=timedelta(0),
+        description="How long a hold lasts that does not say until when.",
+    )
+    adjust_limits: dict[Role, Limit] = Field(
+        {}, description="By role: the most points that one adjustment may move. Unnamed: no limit."
     )
     rule_sets: tuple[RuleSet, ...] = Field(min_length=1, max_length=1_000)
 

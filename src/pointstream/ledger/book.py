@@ -168,7 +168,10 @@ class Book:
         return rule_set
 
     def keep_expired(self, member: bytes, order_id: str, lot: Lot) -> None:
-        """Note with the order what expired in its lot: a refund must not claim it a second time."""
+        """Note with the order what expired in its lot: a refund must not claim it a second time.
+
+        A lot of which a part was held can expire in parts: they add up.
+        """
         order = self.order(member, order_id)
         if order is None:
             return

@@ -52,8 +52,10 @@ class Cause:
         self.store_id = event.store_id
         self.brand_id = event.brand_id
         self.channel = event.channel
-        self.actor_id = event.actor.id if isinstance(event, CommandEnvelope) else None
-        self.reason = None
+        self.actor_id = self.reason = None
+        if isinstance(event, CommandEnvelope):
+            self.actor_id = event.actor.id
+            self.reason = getattr(event, "reason", None)  # commands that members give have none
         self.base = _base(member, event_id)
 
     @classmethod

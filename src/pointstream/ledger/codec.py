@@ -15,6 +15,8 @@ from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.records import (
     Account,
     Award,
+    Hold,
+    HoldState,
     Line,
     Lot,
     Order,
@@ -29,11 +31,13 @@ __all__ = [
     "VERSION",
     "conservation",
     "decode_account",
+    "decode_hold",
     "decode_list",
     "decode_lot",
     "decode_order",
     "decode_payment",
     "encode_account",
+    "encode_hold",
     "encode_list",
     "encode_lot",
     "encode_order",
@@ -223,6 +227,20 @@ def decode_order(value: bytes) -> Order:
         [Line(*line) for line in lines],
         *refunds,
     )
+
+
+def encode_hold(hold: Hold) -> bytes:
+    """Return a hold's value; its key holds member and hold id."""
+    return remembered(
+        hold.until_ms,
+        dumps([hold.state.value, hold.wallet, hold.points, hold.due_ms, hold.store_id]),
+    )
+
+
+def decode_hold(value: bytes) -> Hold:
+    """Return a hold. Raises `StateCorrupt`."""
+    state, wallet, points, due_ms, store_id = decode_list(value, _BODY)
+    return Hold(remembered_until_ms(value), HoldState(state), wallet, points, due_ms, store_id)
 
 
 def encode_payment(payment: Payment) -> bytes:

@@ -52,11 +52,19 @@ class Outcome(StrEnum):
     ORDER_CANCELLED = "order_cancelled"
     PARKED_UNTIL_ORDER = "parked_until_order"
     POINTS_REDEEMED = "points_redeemed"
+    POINTS_HELD = "points_held"
+    POINTS_CAPTURED = "points_captured"
+    POINTS_VOIDED = "points_voided"
+    POINTS_ADJUSTED = "points_adjusted"
+    POINTS_CLEARED = "points_cleared"
+    FROZEN = "frozen"
+    UNFROZEN = "unfrozen"
     MEMBER_RECORDED = "member_recorded"
 
     # Timers
     POINTS_MOVED_BY_TIME = "points_moved_by_time"
     ORDER_NEVER_CAME = "order_never_came"
+    HOLD_TIMED_OUT = "hold_timed_out"
 
     # Ignored: known already. Nothing but the event's id is kept
     EVENT_ALREADY_TAKEN = "event_already_taken"
@@ -72,8 +80,19 @@ class Outcome(StrEnum):
 
     # Commands rejected
     INSUFFICIENT_POINTS = "insufficient_points"
+    ACCOUNT_FROZEN = "account_frozen"
+    ACCOUNT_NOT_FROZEN = "account_not_frozen"
     WALLET_UNKNOWN = "wallet_unknown"
     WALLET_NOT_SPENDABLE = "wallet_not_spendable"
+    EXPIRY_IN_THE_PAST = "expiry_in_the_past"
+    LIMIT_REACHED = "limit_reached"
+    HOLD_UNKNOWN = "hold_unknown"
+    HOLD_EXISTS = "hold_exists"
+    HOLD_EXPIRED = "hold_expired"
+    HOLD_ALREADY_CAPTURED = "hold_already_captured"
+    HOLD_ALREADY_VOIDED = "hold_already_voided"
+    CAPTURE_EXCEEDS_HOLD = "capture_exceeds_hold"
+    NOT_PERMITTED = "not_permitted"
     NOT_SUPPORTED = "not_supported"
 
     # Dead letters, named like their codes

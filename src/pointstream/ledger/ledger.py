@@ -29,7 +29,6 @@ from pointstream.contracts.inputs import (
     OrderCancelled,
     OrderPaid,
     OrderRefunded,
-    PointsRedeem,
     ReferralFirstOrder,
     ReferralRegistered,
     RulesetPublished,
@@ -38,7 +37,7 @@ from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
-from pointstream.ledger.commands import not_supported, points_redeemed
+from pointstream.ledger.commands import command_given
 from pointstream.ledger.decision import Decision, Outcome, Source, Standing
 from pointstream.ledger.earning import (
     activity_recorded,
@@ -78,7 +77,6 @@ _HANDLERS: Final[dict[type, _Handler]] = {
     ActivityRecorded: activity_recorded,
     MemberRegistered: member_recorded,
     MemberUpdated: member_recorded,
-    PointsRedeem: points_redeemed,
 }
 
 _REMEMBERED: Final = frozenset(
@@ -205,7 +203,7 @@ class Ledger:
                     source,
                 )
         cause = Cause(member, event, occurred_ms, source)
-        handler = _HANDLERS.get(type(event), not_supported)
+        handler = _HANDLERS.get(type(event), command_given)
         decision = handler(book, member, event, cause, source)
         if decision.result is not None:
             memory.keep_event(

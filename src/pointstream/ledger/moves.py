@@ -22,7 +22,9 @@ __all__ = [
     "give",
     "lapse",
     "look_ahead",
+    "new_lot",
     "reduce",
+    "spendable",
     "take",
 ]
 
@@ -43,7 +45,11 @@ def give(
     lot_id = cause.entry_id(account.seq + 1)
     lot = new_lot(book, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)
     totals.earned += points
-    if lot.activates_ms > book.now_ms:
+    if lot.over_by(book.now_ms):
+        # Over before it came: it is no balance at any time, and pays no debt.
+        lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
+        kind, delta = MovementType.EARNED, 0
+    elif lot.activates_ms > book.now_ms or account.frozen:
         totals.pending += points
         key = pending_key(
             account.member, lot.wallet, lot.activates_ms, lot.expires_ms, earned_ms, lot_id
@@ -51,13 +57,10 @@ def give(
         if book.state.get(key) is not None:
             raise _there_already(account, lot)
         book.state.put(key, encode_lot(lot))
-        book.ring(account, lot.activates_ms)
+        if lot.activates_ms > book.now_ms:
+            book.ring(account, lot.activates_ms)
         lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
         kind, delta = MovementType.PENDING, 0
-    elif lot.over_by(book.now_ms):
-        # Over before it came: it is no balance at any time, and pays no debt.
-        lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
-        kind, delta = MovementType.EARNED, 0
     else:
         delta = credit(book, account, totals, lot)
         lots = [lot_change(lot.lot_id, delta, lot.expires_ms, book)] if delta else []
@@ -81,10 +84,12 @@ def give(
     return lot
 
 
-def lapse(book: Book, account: Account, totals: Totals, lot: Lot) -> None:
+def lapse(
+    book: Book, account: Account, totals: Totals, lot: Lot, cause: Cause | None = None
+) -> None:
     """End a lot that was over before its points could become available.
 
-    The entry is dated at the lot's own expiry, as if a timer had rung then.
+    Without a cause the entry is dated at the lot's own expiry, as if a timer had rung then.
     """
     totals.expired += lot.points
     if lot.order_id is not None:
@@ -97,7 +102,7 @@ def lapse(book: Book, account: Account, totals: Totals, lot: Lot) -> None:
         kind,
         lot.points,
         0,
-        Cause.timer(account.member, f"timer.{kind.value}", lot.expires_ms),
+        cause or Cause.timer(account.member, f"timer.{kind.value}", lot.expires_ms),
         [lot_change(lot.lot_id, -lot.points, lot.expires_ms, book)],
         order_id=lot.order_id,
         store_id=lot.store_id,
@@ -134,10 +139,10 @@ def new_lot(
 
 
 def credit(book: Book, account: Account, totals: Totals, lot: Lot, *, again: bool = False) -> int:
-    """Make the points of a lot that is alive available; debt is paid first.
+    """Make the points of a lot available; debt is paid first. Return what became available.
 
-    The lot must not exist yet; with `again`, the points are added to what may be left of it.
-    Return what became available.
+    The lot must not exist yet; with `again`, the points are added to what may be left of it. Who
+    credits a lot that is not alive lets it expire at once.
     """
     points = lot.points
     if totals.debt:
@@ -210,6 +215,14 @@ def expiring(book: Book, account: Account, wallet: str, totals: Totals, alive_ms
             break
         points += decode_list(value)[0]
     return points
+
+
+def spendable(book: Book, account: Account, wallet: str, alive_ms: int) -> int:
+    """Return how many available points of a wallet are alive after a time."""
+    totals = account.wallets.get(wallet)
+    if totals is None:
+        return 0
+    return totals.available - expiring(book, account, wallet, totals, alive_ms)
 
 
 def look_ahead(book: Book, account: Account, wallet: str, totals: Totals) -> None:

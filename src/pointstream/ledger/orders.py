@@ -60,7 +60,7 @@ def grant_fits(account: Account, grants: list[tuple[Reward, int]]) -> bool:
     granted = sum([points for _, points in grants])
     for reward, _ in grants:
         totals = account.wallets.get(reward.wallet)
-        if granted + (totals.earned if totals is not None else 0) > MAX_POINTS:
+        if granted + (totals.granted if totals is not None else 0) > MAX_POINTS:
             return False
     return True
 
@@ -70,7 +70,7 @@ def too_many(source: Source) -> Decision:
     return dead(
         Outcome.POINTS_OUT_OF_RANGE,
         DeadLetterCode.POINTS_OUT_OF_RANGE,
-        f"a wallet cannot earn more than {MAX_POINTS} points",
+        f"a wallet cannot be given more than {MAX_POINTS} points",
         source,
     )
 
@@ -336,12 +336,12 @@ def _take_own(
     """Take from the lot that an award made, wherever it is; return how many points it gave."""
     member, wallet, state = account.member, award.wallet, book.state
     expires_ms, earned_ms, lot_id = award.expires_ms, order.earned_ms, award.lot_id
-    pending = award.activates_ms > book.now_ms
-    if pending:
-        key = pending_key(member, wallet, award.activates_ms, expires_ms, earned_ms, lot_id)
-    elif policy is RefundPolicy.ONLY_PENDING:
-        return 0
-    else:
+    key = pending_key(member, wallet, award.activates_ms, expires_ms, earned_ms, lot_id)
+    # A frozen account keeps pending what would be active by now.
+    pending = award.activates_ms > book.now_ms or (account.frozen and state.get(key) is not None)
+    if not pending:
+        if policy is RefundPolicy.ONLY_PENDING:
+            return 0
         key = lot_key(member, wallet, expires_ms, earned_ms, lot_id)
     value = state.get(key)
     if value is None:

@@ -10,11 +10,7 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_payment, encode_payment, remembered_until_ms
 from pointstream.ledger.moves import credit
 from pointstream.ledger.records import Account, Lot, Order, Payment, Taken, Totals
-from pointstream.ledger.state import (
-    payment_key,
-    payments_prefix,
-    prefix_stop,
-)
+from pointstream.ledger.state import payment_key, payments_prefix, prefix_stop
 
 __all__ = ["LOTS_PER_PAYMENT", "give_back", "record_payment"]
 

@@ -7,14 +7,18 @@ has keys of its own, and an account holds only sums.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
+from pointstream.contracts.vocabulary import AccountStatus
 from pointstream.ledger.state import NEVER
 
 __all__ = [
     "HORIZON",
     "Account",
     "Award",
+    "Hold",
+    "HoldState",
     "Line",
     "Lot",
     "Order",
@@ -23,6 +27,8 @@ __all__ = [
     "Taken",
     "Totals",
 ]
+
+_FROZEN: Final = AccountStatus.FROZEN.value
 
 HORIZON: Final = 4
 """How many of the next expiry times an account knows the points of, per wallet."""
@@ -88,6 +94,11 @@ class Totals:
         )
         return came_in, accounted_for
 
+    @property
+    def granted(self) -> int:
+        """What was ever given. What is there, and every sum of what went, is no more than this."""
+        return self.earned + self.transferred_in + self.adjusted_up
+
     def balances(self) -> bool:
         """Tell whether the books are right: both sides equal, and nothing below zero."""
         came_in, accounted_for = self.sides()
@@ -151,7 +162,7 @@ class Account:
     """The member id as it stands in keys."""
     seq: int = 0
     """Of the last ledger entry; the first has 1."""
-    status: str = "active"
+    status: str = AccountStatus.ACTIVE.value
     last_activity_ms: int = 0
     updated_ms: int = 0
     parked: int = 0
@@ -167,6 +178,11 @@ class Account:
     """Must be written at the end of the batch. Not stored."""
     shown: bool = False
     """Its standing has changed in this batch. Not stored."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the member may not spend, and what is earned is kept pending."""
+        return self.status == _FROZEN
 
 
 @dataclass(slots=True)
@@ -279,6 +295,30 @@ class Taken:
     rule_id: str | None
     store_id: str | None
     restored: int = 0
+
+
+class HoldState(StrEnum):
+    """How far a hold has come. It is open once, and ends once."""
+
+    OPEN = "open"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+
+
+@dataclass(slots=True)
+class Hold:
+    """Points reserved. While it is open, the lots it took have keys of their own."""
+
+    until_ms: int
+    """`NEVER` while it is open; then how long its end is remembered."""
+    state: HoldState
+    wallet: str
+    points: int
+    """What was held when it was made."""
+    due_ms: int
+    """When it ends by itself."""
+    store_id: str | None
 
 
 @dataclass(slots=True)

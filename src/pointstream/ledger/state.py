@@ -7,6 +7,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     m member                                  profile: what member events told
     l member NUL wallet NUL expires earned id spendable lot, in the order of spending
     q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
+    h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
     t due what                                timer: what is due when
@@ -16,6 +17,7 @@ Everything that is only remembered for a while has an upper-case kind, and a val
 the time until which it counts. That makes them one range for the sweep:
 
     B member NUL what NUL ids                 business key: it earned once
+    H member NUL hold                         hold, open or ended
     M member NUL event_id                     event id, with the digest and a command's answer
     O member NUL order_id                     order, with what it earned and what was refunded
     P member NUL order_id NUL seq part        points that paid for an order, lot by lot
@@ -37,6 +39,9 @@ __all__ = [
     "account_key",
     "business_key",
     "event_key",
+    "held_key",
+    "held_prefix",
+    "hold_key",
     "is_account_key",
     "is_payment_key",
     "lot_key",
@@ -135,6 +140,21 @@ def pending_key(
     )
 
 
+def held_prefix(member: bytes, wallet: str, hold_id: str) -> bytes:
+    return b"h%b\0%b\0%b\0" % (member, wallet.encode(), hold_id.encode())
+
+
+def held_key(
+    member: bytes, wallet: str, hold_id: str, expires_ms: int, earned_ms: int, lot_id: str
+) -> bytes:
+    return b"%b%b%b%b" % (
+        held_prefix(member, wallet, hold_id),
+        time_bytes(expires_ms),
+        time_bytes(earned_ms),
+        lot_id.encode(),
+    )
+
+
 def parked_prefix(member: bytes, order_id: str) -> bytes:
     return b"p%b\0%b\0" % (member, order_id.encode())
 
@@ -153,6 +173,10 @@ def event_key(member: bytes, event_id: str) -> bytes:
 
 def order_key(member: bytes, order_id: str) -> bytes:
     return b"O%b\0%b" % (member, order_id.encode())
+
+
+def hold_key(member: bytes, hold_id: str) -> bytes:
+    return b"H%b\0%b" % (member, hold_id.encode())
 
 
 def payments_prefix(member: bytes, order_id: str) -> bytes:

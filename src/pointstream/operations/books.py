@@ -41,6 +41,11 @@ _FLOW_NAMES = (
 )
 
 
+# The kinds of key under which lots stand, and where their points are then.
+_PLACES: Mapping[bytes, str] = {b"l": "available", b"q": "pending", b"h": "held"}
+_NO_LOTS: Mapping[str, int] = dict.fromkeys(_PLACES.values(), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Breach:
     """Something that doesn't hold: which check, whose, and what was found."""
@@ -136,19 +141,19 @@ class StateBooks:
             else:
                 account = decode_account(key, value)
                 self.accounts[account.member_id] = account
-        elif key[:1] in (b"l", b"q"):
+        elif key[:1] in _PLACES:
             if value is None:
                 self._lots.pop(key, None)
             else:
                 member, wallet, _ = key[1:].split(b"\0", 2)
-                place = "available" if key[:1] == b"l" else "pending"
+                place = _PLACES[key[:1]]
                 self._lots[key] = (member.decode(), wallet.decode(), place, decode_list(value)[0])
 
     def lot_sums(self) -> dict[tuple[str, str], dict[str, int]]:
-        """Per member and wallet, the points in spendable and in pending lots."""
+        """Per member and wallet, the points in spendable, pending and held lots."""
         sums: dict[tuple[str, str], dict[str, int]] = {}
         for member_id, wallet, place, points in self._lots.values():
-            places = sums.setdefault((member_id, wallet), {"available": 0, "pending": 0})
+            places = sums.setdefault((member_id, wallet), dict(_NO_LOTS))
             places[place] += points
         return sums
 
@@ -224,7 +229,7 @@ def _against_lots(
     account: Account, lot_sums: Mapping[tuple[str, str], Mapping[str, int]]
 ) -> Iterable[tuple[str, str]]:
     for wallet, totals in account.wallets.items():
-        sums = lot_sums.get((account.member_id, wallet), {"available": 0, "pending": 0})
+        sums = lot_sums.get((account.member_id, wallet), _NO_LOTS)
         for place, points in sums.items():
             if points != getattr(totals, place):
                 yield (

@@ -99,6 +99,8 @@ def _cause(entry: Fields, cause: Fields) -> str:
         words = words or "activity"
     elif entry.get("type") == "points.expired":
         return ""
+    elif kind == "timer.points.voided":
+        words = "not used in time"
     elif kind.startswith(("points.", "account.", "review.")):
         item = cause.get("item_id")
         for_what = f"for {order}" if order else (f"for item {item}" if item else "")

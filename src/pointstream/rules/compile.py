@@ -23,6 +23,7 @@ from pointstream.contracts.rulesets import (
     Scope,
     SpendRule,
 )
+from pointstream.contracts.vocabulary import Role
 from pointstream.contracts.wire import dumps, epoch_ms
 from pointstream.rules.calendar import Calendar
 from pointstream.rules.model import (
@@ -93,6 +94,8 @@ class CompiledProgramme:
         self.future_tolerance_ms: Final = programme.future_tolerance // _MS
         self.refund_window_ms: Final = programme.refund_window // _MS
         self.restored_ms: Final = timedelta(days=programme.restored_days) // _MS
+        self.hold_ms: Final = programme.hold_time // _MS
+        self.adjust_limits: Final[Mapping[Role, int]] = dict(programme.adjust_limits)
         compiled = [(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets]
         self.rule_sets: Final[Mapping[str, CompiledRuleSet]] = {
             rule_set.hash: rule_set for _, rule_set in compiled

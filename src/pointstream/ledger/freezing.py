@@ -1,0 +1,43 @@
+"""Freezing an account, and letting it go again.
+
+A frozen account spends nothing. What it earns is kept pending, past its time of activation too,
+until it is unfrozen. Neither command moves a point by itself, so a freeze has no ledger entry: it
+shows in the member's standing.
+"""
+
+from __future__ import annotations
+
+from pointstream.contracts.inputs import AccountFreeze, AccountUnfreeze
+from pointstream.contracts.vocabulary import AccountStatus, Reason
+from pointstream.ledger.aging import activate, expire
+from pointstream.ledger.answers import accepted, rejected
+from pointstream.ledger.book import Book
+from pointstream.ledger.cause import Cause
+from pointstream.ledger.decision import Decision, Outcome
+from pointstream.ledger.records import Account
+
+__all__ = ["frozen", "unfrozen"]
+
+
+def frozen(book: Book, account: Account, event: AccountFreeze, cause: Cause) -> Decision:
+    """Stop an account from spending."""
+    if account.frozen:
+        return rejected(account, event, Reason.ACCOUNT_FROZEN)
+    account.status = AccountStatus.FROZEN.value
+    book.change(account)
+    return accepted(account, event, Outcome.FROZEN)
+
+
+def unfrozen(book: Book, account: Account, event: AccountUnfreeze, cause: Cause) -> Decision:
+    """Let an account spend again, and give it what was kept; what expired meanwhile goes."""
+    if not account.frozen:
+        return rejected(account, event, Reason.ACCOUNT_NOT_FROZEN)
+    account.status = AccountStatus.ACTIVE.value
+    book.change(account)
+    for wallet, totals in account.wallets.items():
+        if totals.pending:
+            book.ring(account, activate(book, account, wallet, totals, book.now_ms, cause))
+    for wallet, totals in account.wallets.items():
+        if totals.horizon and totals.horizon[0][0] <= book.now_ms:
+            book.ring(account, expire(book, account, wallet, totals, book.now_ms, cause))
+    return accepted(account, event, Outcome.UNFROZEN)

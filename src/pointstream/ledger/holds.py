@@ -1,0 +1,226 @@
+"""Holds: points reserved, then spent (captured), freed (voided), or freed by time.
+
+A hold takes its points out of their lots at once, so nothing else can spend them, and remembers
+the lots: each part has a key of its own and keeps its expiry. A lot that expires while it is held
+can still be captured; freed, it expires at once.
+
+A hold's id is used once. How it ended is remembered for the refund window, then the sweep deletes
+it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pointstream.contracts.inputs import PointsCapture, PointsHold, PointsVoid
+from pointstream.contracts.vocabulary import MovementType, Reason
+from pointstream.contracts.wire import epoch_ms
+from pointstream.ledger.aging import expire
+from pointstream.ledger.answers import MAIN_WALLET, accepted, rejected
+from pointstream.ledger.book import Book, LotChange, lot_change
+from pointstream.ledger.cause import Cause
+from pointstream.ledger.codec import (
+    decode_hold,
+    decode_lot,
+    encode_hold,
+    encode_lot,
+    remembered_until_ms,
+    split_lot_key,
+)
+from pointstream.ledger.decision import Decision, Outcome
+from pointstream.ledger.errors import ConservationBreach, StateCorrupt
+from pointstream.ledger.moves import credit, spendable, take
+from pointstream.ledger.records import Account, Hold, HoldState, Lot
+from pointstream.ledger.rights import may_end
+from pointstream.ledger.state import (
+    NEVER,
+    held_key,
+    held_prefix,
+    hold_key,
+    prefix_stop,
+)
+
+__all__ = ["hold_timed_out", "points_captured", "points_held", "points_voided"]
+
+_ENDED = {
+    HoldState.CAPTURED: Reason.HOLD_ALREADY_CAPTURED,
+    HoldState.VOIDED: Reason.HOLD_ALREADY_VOIDED,
+    HoldState.EXPIRED: Reason.HOLD_EXPIRED,
+}
+
+
+def points_held(book: Book, account: Account, event: PointsHold, cause: Cause) -> Decision:
+    """Reserve points, if they are there."""
+    wallet = MAIN_WALLET
+    if account.frozen:
+        return rejected(account, event, Reason.ACCOUNT_FROZEN)
+    if _hold(book, account, event.hold_id) is not None:
+        return rejected(account, event, Reason.HOLD_EXISTS)
+    alive_ms = max(book.now_ms, cause.occurred_ms)
+    due_ms = alive_ms + book.programme.hold_ms
+    if event.expires_at is not None:
+        due_ms = epoch_ms(event.expires_at)
+        if due_ms <= alive_ms:
+            return rejected(account, event, Reason.EXPIRY_IN_THE_PAST)
+    if spendable(book, account, wallet, alive_ms) < event.points:
+        return rejected(account, event, Reason.INSUFFICIENT_POINTS)
+
+    totals = account.wallets[wallet]
+    taken = take(book, account, wallet, totals, event.points, alive_ms)
+    totals.held += event.points
+    member, hold_id = account.member, event.hold_id
+    for lot in taken:
+        key = held_key(member, wallet, hold_id, lot.expires_ms, lot.earned_ms, lot.lot_id)
+        book.state.put(key, encode_lot(lot))
+    hold = Hold(NEVER, HoldState.OPEN, wallet, event.points, due_ms, event.store_id)
+    book.memory.put(hold_key(member, hold_id), encode_hold(hold))
+    book.timers.put(due_ms, _timer(account, hold_id))
+    book.emit_split(
+        account,
+        wallet,
+        totals,
+        MovementType.HELD,
+        [(lot.points, -lot.points, _change(book, lot, -lot.points)) for lot in taken],
+        cause,
+    )
+    book.active(account, cause.occurred_ms)
+    return accepted(account, event, Outcome.POINTS_HELD)
+
+
+def points_captured(book: Book, account: Account, event: PointsCapture, cause: Cause) -> Decision:
+    """Spend what was held, or a part of it: the part that expires first. The rest is freed."""
+    if account.frozen:
+        return rejected(account, event, Reason.ACCOUNT_FROZEN)
+    hold = _open_hold(book, account, event, cause)
+    if isinstance(hold, Reason):
+        return rejected(account, event, hold)
+    points = hold.points if event.points is None else event.points
+    if points > hold.points:
+        return rejected(account, event, Reason.CAPTURE_EXCEEDS_HOLD)
+
+    captured, rest = _split(_end(book, account, event.hold_id, hold, HoldState.CAPTURED), points)
+    totals = account.wallets[hold.wallet]
+    totals.held -= points
+    totals.redeemed += points
+    book.emit_split(
+        account,
+        hold.wallet,
+        totals,
+        MovementType.CAPTURED,
+        # They left their lots when they were held.
+        [(lot.points, 0, _change(book, lot, 0)) for lot in captured],
+        cause,
+        store_id=hold.store_id,
+    )
+    _free(book, account, hold, rest, cause)
+    book.active(account, cause.occurred_ms)
+    return accepted(account, event, Outcome.POINTS_CAPTURED)
+
+
+def points_voided(book: Book, account: Account, event: PointsVoid, cause: Cause) -> Decision:
+    """Free what was held. A frozen account may: nothing is spent by it."""
+    hold = _open_hold(book, account, event, cause)
+    if isinstance(hold, Reason):
+        return rejected(account, event, hold)
+    _free(book, account, hold, _end(book, account, event.hold_id, hold, HoldState.VOIDED), cause)
+    book.active(account, cause.occurred_ms)
+    return accepted(account, event, Outcome.POINTS_VOIDED)
+
+
+def hold_timed_out(book: Book, what: bytes, due_ms: int) -> Decision:
+    """Free what was held for too long. Its timer has rung; `what` is what the timer names."""
+    member, _, name = what.partition(b"\0")
+    hold_id = name.decode()
+    account = book.account(member.decode(), member)
+    hold = _hold(book, account, hold_id)
+    if hold is None or hold.state is not HoldState.OPEN:
+        # A hold that ends takes its timer with it.
+        raise StateCorrupt(f"the time of hold {hold_id!r} is over, but it is not open")
+    lots = _end(book, account, hold_id, hold, HoldState.EXPIRED)
+    kind = MovementType.VOIDED.value
+    cause = Cause.timer(account.member, f"timer.{kind}", due_ms)
+    cause.reason = Reason.HOLD_EXPIRED.value
+    _free(book, account, hold, lots, cause)
+    return Decision(Outcome.HOLD_TIMED_OUT)
+
+
+def _hold(book: Book, account: Account, hold_id: str) -> Hold | None:
+    """Return a hold that is open, or whose end is still remembered."""
+    value = book.state.get(hold_key(account.member, hold_id))
+    if value is None or remembered_until_ms(value) <= book.now_ms:
+        return None
+    return decode_hold(value)
+
+
+def _open_hold(
+    book: Book, account: Account, event: PointsCapture | PointsVoid, cause: Cause
+) -> Hold | Reason:
+    """Return the hold that a command is about to end, or the reason why it cannot."""
+    hold = _hold(book, account, event.hold_id)
+    if hold is None:
+        return Reason.HOLD_UNKNOWN
+    if not may_end(event, hold):
+        return Reason.NOT_PERMITTED
+    if hold.state is not HoldState.OPEN:
+        return _ENDED[hold.state]
+    # A command may be dated a little ahead of partition time: the hold is over by then.
+    return Reason.HOLD_EXPIRED if hold.due_ms <= cause.occurred_ms else hold
+
+
+def _end(book: Book, account: Account, hold_id: str, hold: Hold, state: HoldState) -> list[Lot]:
+    """End a hold; return the lots it took, in the order of spending. Its points are nowhere now."""
+    hold.state = state
+    hold.until_ms = book.now_ms + book.programme.refund_window_ms
+    book.state.put(hold_key(account.member, hold_id), encode_hold(hold))
+    book.timers.drop(hold.due_ms, _timer(account, hold_id))
+    prefix = held_prefix(account.member, hold.wallet, hold_id)
+    size = len(prefix)
+    lots: list[Lot] = []
+    for key, value in book.state.scan(prefix, prefix_stop(prefix)):
+        lots.append(decode_lot(hold.wallet, 0, *split_lot_key(key, size), value))
+        book.state.delete(key)
+    found = sum(lot.points for lot in lots)
+    if found != hold.points:
+        raise ConservationBreach(account.member_id, hold.wallet, hold.points, found)
+    return lots
+
+
+def _split(lots: list[Lot], points: int) -> tuple[list[Lot], list[Lot]]:
+    """Return the first so many points of some lots, and the rest."""
+    first: list[Lot] = []
+    rest: list[Lot] = []
+    left = points
+    for lot in lots:
+        part = min(left, lot.points)
+        left -= part
+        for side, share in ((first, part), (rest, lot.points - part)):
+            if share:
+                side.append(replace(lot, points=share))
+    return first, rest
+
+
+def _free(book: Book, account: Account, hold: Hold, lots: list[Lot], cause: Cause) -> None:
+    """Give held points back to their lots; what expired meanwhile expires now."""
+    if not lots:
+        return
+    wallet = hold.wallet
+    totals = account.wallets[wallet]
+    moved: list[tuple[int, int, LotChange | None]] = []
+    for lot in lots:
+        points = lot.points
+        totals.held -= points
+        delta = credit(book, account, totals, lot, again=True)
+        moved.append((points, delta, _change(book, lot, delta) if delta else None))
+    book.emit_split(
+        account, wallet, totals, MovementType.VOIDED, moved, cause, store_id=hold.store_id
+    )
+    if lots[0].expires_ms <= book.now_ms:
+        expire(book, account, wallet, totals, book.now_ms, cause)
+
+
+def _change(book: Book, lot: Lot, delta: int) -> LotChange:
+    return lot_change(lot.lot_id, delta, lot.expires_ms, book)
+
+
+def _timer(account: Account, hold_id: str) -> bytes:
+    return b"h%b\0%b" % (account.member, hold_id.encode())
