@@ -43,7 +43,7 @@ MAX_POINTS: Final = (1 << 53) - 1
 LOTS_PER_ENTRY: Final = 1_000
 """An entry that would name more lots is split, so that it fits into a record."""
 
-_MINUTES_KEPT: Final = 4_096
+_TEXTS_KEPT: Final = 4_096
 
 LotChange = dict[str, Any]
 
@@ -69,7 +69,7 @@ class Book:
         self._accounts: dict[str, Account] = {}
         self._accounts_kept = accounts_kept
         self._changed: list[Account] = []
-        self._minutes: dict[int, str] = {}
+        self._texts: dict[int, str] = {}
         self._rule_sets: dict[str, CompiledRuleSet] = dict(programme.rule_sets)
         self._rule_sets_stored: set[str] = set()
 
@@ -301,12 +301,10 @@ class Book:
         self._touched.clear()
 
     def text(self, at_ms: int) -> str:
-        """Return a time as entries show it. The times of a batch share few minutes."""
-        minute = at_ms // 60_000
-        prefix = self._minutes.get(minute)
-        if prefix is None:
-            if len(self._minutes) >= _MINUTES_KEPT:
-                self._minutes.clear()
-            prefix = self._minutes[minute] = rfc3339(minute * 60_000)[:17]
-        at_ms -= minute * 60_000
-        return f"{prefix}{at_ms // 1_000:02}.{at_ms % 1_000:03}Z"
+        """Return a time as entries show it. A batch has few times of arrival and of expiry."""
+        text = self._texts.get(at_ms)
+        if text is None:
+            if len(self._texts) >= _TEXTS_KEPT:
+                self._texts.clear()
+            text = self._texts[at_ms] = rfc3339(at_ms)
+        return text
