@@ -1,6 +1,6 @@
 """What goes into a processor and what comes out of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -94,10 +94,6 @@ class Output:
             self.records[target] = [record]
         else:
             pending.append(record)
-
-    def extend(self, topic: str, records: Iterable[Outgoing]) -> None:
-        """Send many records to the task's own partition of `topic`."""
-        self.records.setdefault(Target(topic, self.partition), []).extend(records)
 
     def __len__(self) -> int:
         return sum(map(len, self.records.values()))
