@@ -1,10 +1,11 @@
 """The whole job in memory: the processor on the engine's test driver."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from pointstream.agents.processor import MEMBER_INPUTS, TICKS, PointsProcessor
+from pointstream.agents.processor import INPUTS, TICKS, PointsProcessor
 from pointstream.engine.driver import EngineTestDriver
 from pointstream.ledger import Ledger
 from pointstream.operations.programme import load_programme
@@ -19,11 +20,14 @@ def new_driver() -> Iterator[NewDriver]:
     programme = compile_programme(load_programme())
     made: list[EngineTestDriver] = []
 
-    def new(*, dedupe: bool = True, **settings: object) -> EngineTestDriver:
+    def new(*, dedupe: bool = True, partitions: int = 1, **settings: Any) -> EngineTestDriver:
         driver = EngineTestDriver(
-            lambda partition: PointsProcessor(Ledger(programme, dedupe=dedupe)),
-            inputs=[f"points.{suffix}" for suffix in MEMBER_INPUTS],
+            lambda partition: PointsProcessor(
+                Ledger(programme, dedupe=dedupe), partitions=partitions
+            ),
+            inputs=[f"points.{suffix}" for suffix in INPUTS],
             ticks=f"points.{TICKS}",
+            partitions=partitions,
             **settings,
         )
         made.append(driver)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import faust
 
-from pointstream.agents.processor import MEMBER_INPUTS, TICKS, PointsProcessor
+from pointstream.agents.processor import INPUTS, TICKS, PointsProcessor
 from pointstream.engine import Output, Record
 from pointstream.ledger import Ledger
 from pointstream.operations.programme import load_programme
@@ -71,7 +71,10 @@ def build(
     # A Table keeps the keys of each partition apart, and so must what stands beside it.
     states = [TableState(table) for _ in range(partitions)]
     programme = compile_programme(load_programme())
-    processors = [PointsProcessor(Ledger(programme), prefix=prefix) for _ in range(partitions)]
+    processors = [
+        PointsProcessor(Ledger(programme), partitions=partitions, prefix=prefix)
+        for _ in range(partitions)
+    ]
     outputs = {
         suffix: app.topic(prefix + suffix, key_type=bytes, value_type=bytes)
         for suffix in (
@@ -101,7 +104,7 @@ def build(
                 for out in records:
                     await topic.send(key=out.key, value=out.value, headers=list(out.headers))
 
-    for suffix in (*MEMBER_INPUTS, TICKS):
+    for suffix in (*INPUTS, TICKS):
         agent = _named(work, suffix)
         app.agent(app.topic(prefix + suffix, key_type=bytes, value_type=bytes))(agent)
     return app

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from pointstream.agents.processor import MEMBER_INPUTS, TICKS, PointsProcessor
+from pointstream.agents.processor import INPUTS, TICKS, PointsProcessor
 from pointstream.engine import EngineError
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.log import Transaction
@@ -56,7 +56,7 @@ class World:
         self.prefix = f"{self.name}."
         self.model = Model()
         self.story = Story(self.prefix, 7, 200, 10, self.model)
-        inputs = tuple(self.prefix + suffix for suffix in (*MEMBER_INPUTS, TICKS))
+        inputs = tuple(self.prefix + suffix for suffix in (*INPUTS, TICKS))
         self.cluster = Cluster(self.servers, self.name, inputs, f"{self.prefix}internal.changelog")
         self.memory = RocksMemory()
         settings = Settings(bootstrap_servers=self.servers, topic_prefix=self.prefix, partitions=1)
@@ -88,7 +88,7 @@ class World:
             log=log,
             open_store=lambda: RocksStore(self.path / directory, b"test", self.memory),
             processor=lambda: PointsProcessor(
-                Ledger(PROGRAMME, dedupe=self.dedupe), prefix=self.prefix
+                Ledger(PROGRAMME, dedupe=self.dedupe), partitions=1, prefix=self.prefix
             ),
             journal_topic=f"{self.prefix}internal.journal",
             guards=self.guards,

@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from pointstream.contracts.decoding import Decoded, decode
-from pointstream.contracts.outputs import BalanceChange, CommandResult, CrmSync, MallSync
+from pointstream.contracts.outputs import (
+    BalanceChange,
+    CommandResult,
+    CrmSync,
+    FraudFlag,
+    MallSync,
+    Reminder,
+    TierChange,
+)
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.topics import topic_of_type
 from pointstream.contracts.wire import dumps, epoch_ms, rfc3339
@@ -21,11 +29,15 @@ from pointstream.ledger import (
     Standing,
     decode_account,
 )
+from pointstream.ledger.closed import forwarded_source
 from pointstream.ledger.codec import decode_list, split_lot_key
+from pointstream.ledger.decision import Effects
+from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
 from pointstream.ledger.state import account_key, lots_prefix, prefix_stop
 from pointstream.rules import CompiledProgramme, compile_programme
 
 DAY_MS = 86_400_000
+MESSAGES = "points.internal.messages"
 START_MS = epoch_ms(datetime.fromisoformat("2026-03-02T00:00:00+08:00"))
 
 
@@ -94,6 +106,11 @@ class Bench:
         self.entries: list[dict[str, Any]] = []
         self.decisions: list[Decision] = []
         self.standings: list[Standing] = []
+        self.messages: list[Message] = []
+        self.answers: list[dict[str, Any]] = []
+        self.tier_changes: list[dict[str, Any]] = []
+        self.reminders: list[dict[str, Any]] = []
+        self.flags: list[dict[str, Any]] = []
         self._made = 0
         self._open = 0
         self.restart()
@@ -127,7 +144,30 @@ class Bench:
         decision = self.ledger.decide(decoded.event, decoded.digest, source)
         self._note(decision)
         self._end()
+        self.deliver()
         return decision
+
+    def deliver(self) -> None:
+        """Give the ledger the messages that it sent: its one partition is everybody's."""
+        while self.messages:
+            message = decode_message(encode_message(self.messages.pop(0)))
+            value = encode_message(message)
+            source = Source(MESSAGES, 0, self.offset, self.now_ms, None, value, ())
+            self.offset += 1
+            self._begin()
+            self._note(*self.ledger.advance(self.now_ms))
+            if message.type == FORWARDED:
+                source = forwarded_source(message)
+                suffix = source.topic.removeprefix("points.")
+                decoded = decode(suffix, source.key, source.value, source.headers)
+                assert isinstance(decoded, Decoded), decoded
+                decision = self.ledger.decide(
+                    decoded.event, decoded.digest, source, as_member=message.to
+                )
+            else:
+                decision = self.ledger.receive(message, source)
+            self._note(decision)
+            self._end()
 
     def tick(self, now_ms: int) -> list[Decision]:
         """Let partition time go on."""
@@ -136,6 +176,7 @@ class Bench:
         decisions = self.ledger.advance(now_ms)
         self._note(*decisions)
         self._end()
+        self.deliver()
         return decisions
 
     def later(self, days: float = 0, *, ms: int = 0) -> list[Decision]:
@@ -168,6 +209,25 @@ class Bench:
                 CommandResult.model_validate(decision.result)
             self.decisions.append(decision)
             self.entries.extend(decision.entries)
+            if decision.result is not None:
+                self.answers.append(decision.result)
+            if decision.effects is not None:
+                self._note_effects(decision.effects)
+
+    def _note_effects(self, effects: Effects) -> None:
+        for answer in effects.answers:
+            CommandResult.model_validate(answer)
+        for change in effects.tier_changes:
+            TierChange.model_validate(change)
+        for reminder in effects.reminders:
+            Reminder.model_validate(reminder)
+        for flag in effects.flags:
+            FraudFlag.model_validate(flag)
+        self.messages.extend(effects.messages)
+        self.answers.extend(effects.answers)
+        self.tier_changes.extend(effects.tier_changes)
+        self.reminders.extend(effects.reminders)
+        self.flags.extend(effects.flags)
 
     # --- what happens -----------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import faust
 import structlog
 from aiokafka.errors import KafkaError
 
-from pointstream.agents.processor import MEMBER_INPUTS, TICKS, PointsProcessor
+from pointstream.agents.processor import INPUTS, TICKS, PointsProcessor
 from pointstream.agents.web import add_views
 from pointstream.engine import Processor
 from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
@@ -81,7 +81,7 @@ def build_app(
 ) -> StreamApp:
     """The Faust app of a worker. `processor` replaces the job, for a bench."""
     prefix = settings.topic_prefix
-    inputs = tuple(prefix + suffix for suffix in (*MEMBER_INPUTS, TICKS))
+    inputs = tuple(prefix + suffix for suffix in (*INPUTS, TICKS))
     cluster = Cluster(
         bootstrap_servers=settings.bootstrap_servers,
         app_id=settings.app_id,
@@ -137,6 +137,7 @@ def _processors(settings: Settings) -> Callable[[int], Processor]:
     accounts_kept = max(64, _ACCOUNTS_KEPT // settings.partitions)
     return lambda partition: PointsProcessor(
         Ledger(programme, accounts_kept=accounts_kept),
+        partitions=settings.partitions,
         prefix=settings.topic_prefix,
         source=settings.app_id,
     )

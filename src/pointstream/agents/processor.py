@@ -3,20 +3,26 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import Any
 
 from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
-from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
-from pointstream.ledger.decision import Entry
+from pointstream.ledger.closed import forwarded_source
+from pointstream.ledger.decision import Effects, Entry
+from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
+from pointstream.operations.placement import partition_of
 
-__all__ = ["MEMBER_INPUTS", "TICKS", "PointsProcessor"]
+__all__ = ["INPUTS", "MEMBER_INPUTS", "MESSAGES", "TICKS", "PointsProcessor"]
 
 #: The inputs that meet in a member's partition, by suffix.
 MEMBER_INPUTS = ("orders", "check-ins", "referrals", "activities", "members", "commands")
 TICKS = "internal.ticks"
+MESSAGES = "internal.messages"
+#: All that a partition task takes, but for the passing of time.
+INPUTS = (*MEMBER_INPUTS, "catalogue", MESSAGES)
 #: All lots of a month expire at one instant: more than one transaction can hold.
 _TIMERS_PER_BATCH = 1000
 
@@ -28,26 +34,31 @@ class PointsProcessor:
         self,
         ledger: Ledger,
         *,
+        partitions: int,
         prefix: str = DEFAULT_PREFIX,
         source: str = "pointstream",
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
-        """`prefix` begins every topic's name; `source` is the CloudEvents source of what is sent.
+        """`partitions` is how many the topics have: what concerns another key goes to its owner.
+        `prefix` begins every topic's name; `source` is the CloudEvents source of what is sent.
 
         A record of more than `max_bytes` bytes becomes a dead letter.
         """
         assert set(MEMBER_INPUTS) <= set(INPUT_TYPES)
         self._ledger = ledger
+        self._partitions = partitions
         self._source = source
         self._max_bytes = max_bytes
-        self._suffixes: Mapping[str, str] = {
-            prefix + suffix: suffix for suffix in (*MEMBER_INPUTS, TICKS)
-        }
+        self._suffixes: Mapping[str, str] = {prefix + suffix: suffix for suffix in (*INPUTS, TICKS)}
+        self._messages = prefix + MESSAGES
         self._changes = prefix + "balance-changes"
         self._crm = prefix + "crm-sync"
         self._mall = prefix + "mall-sync"
         self._results = prefix + "command-results"
         self._dead_letters = prefix + "dead-letters"
+        self._tiers = prefix + "tier-changes"
+        self._reminders = prefix + "reminders"
+        self._flags = prefix + "fraud-flags"
         #: What became of the records, by topic suffix and outcome. Of this process, not of the
         #: partition: it begins at zero with every task.
         self.outcomes: Counter[tuple[str, str]] = Counter()
@@ -67,8 +78,10 @@ class PointsProcessor:
             if not self._advance(record.timestamp, output):
                 return done
             suffix = suffixes[record.topic]
-            if suffix is not TICKS:
-                self._event(suffix, record, output)
+            if suffix is MESSAGES:
+                self._message(record, output)
+            elif suffix is not TICKS:
+                self._event(suffix, _source(record), output)
         return len(records)
 
     def _advance(self, now_ms: int, output: Output) -> bool:
@@ -90,26 +103,33 @@ class PointsProcessor:
         # The transaction still needs what was sent; an idle partition must not hold on to it.
         self._output = Output(0)
 
-    def _event(self, suffix: str, record: InputRecord, output: Output) -> None:
-        decoded = decode(
-            suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
-        )
-        if isinstance(decoded, Refusal):
-            self._refuse(suffix, decoded.code, decoded.message, record, output)
-            return
-        decision = self._ledger.decide(decoded.event, decoded.digest, _source(record))
-        self._send_decision(suffix, decision, output)
-
-    def _refuse(
+    def _event(
         self,
         suffix: str,
-        code: DeadLetterCode,
-        message: str,
-        record: InputRecord,
+        source: Source,
         output: Output,
+        as_member: str | None = None,
     ) -> None:
-        self.outcomes[suffix, code] += 1
-        self._send_dead_letter(DeadLetter(code, message, _source(record)), output)
+        decoded = decode(
+            suffix, source.key, source.value, source.headers, max_bytes=self._max_bytes
+        )
+        if isinstance(decoded, Refusal):
+            self.outcomes[suffix, decoded.code] += 1
+            letter = DeadLetter(decoded.code, decoded.message, source)
+            self._send_dead_letter(letter, output)
+            return
+        decision = self._ledger.decide(decoded.event, decoded.digest, source, as_member=as_member)
+        self._send_decision(suffix, decision, output)
+
+    def _message(self, record: InputRecord, output: Output) -> None:
+        message = decode_message(record.value)
+        if message.type == FORWARDED:
+            source = forwarded_source(message)
+            suffix = self._suffixes[source.topic]
+            self._event(suffix, source, output, message.to)
+        else:
+            decision = self._ledger.receive(message, _source(record))
+            self._send_decision(MESSAGES, decision, output)
 
     # -- sending -----------------------------------------------------------------------
 
@@ -121,6 +141,52 @@ class PointsProcessor:
             self._send_answer(decision.result, output)
         for dead_letter in decision.dead_letters:
             self._send_dead_letter(dead_letter, output)
+        if decision.effects is not None:
+            self._send_effects(decision.effects, output)
+
+    def _send_effects(self, effects: Effects, output: Output) -> None:
+        for message in effects.messages:
+            self._send_message(message, output)
+        for answer in effects.answers:
+            self._send_answer(answer, output)
+        for change in effects.tier_changes:
+            self._send_told(self._tiers, "tier.changed", change["member_id"], change, output)
+        for reminder in effects.reminders:
+            member_id = reminder["member_id"]
+            self._send_told(self._reminders, reminder["type"], member_id, reminder, output)
+        for flag in effects.flags:
+            self._send_flag(flag, output)
+
+    def _send_message(self, message: Message, output: Output) -> None:
+        value = encode_message(message)
+        if message.to is None:
+            for partition in range(self._partitions):
+                output.send(self._messages, None, value, partition=partition)
+        else:
+            key = message.to.encode()
+            partition = partition_of(key, self._partitions)
+            output.send(self._messages, key, value, partition=partition)
+
+    def _send_told(
+        self, topic: str, kind: str, member_id: str, body: dict[str, Any], output: Output
+    ) -> None:
+        headers = cloudevent_headers(
+            kind, body["event_id"], body["recorded_at"], self._source, subject=member_id
+        )
+        output.send(topic, member_id.encode(), dumps(body), headers)
+
+    def _send_flag(self, flag: dict[str, Any], output: Output) -> None:
+        entity_id = flag["entity_id"]
+        headers = cloudevent_headers(
+            "fraud.flag",
+            f"{flag['flag_id']}:{flag['state']}",
+            flag["occurred_at"],
+            self._source,
+            subject=entity_id,
+        )
+        key = entity_id.encode()
+        partition = partition_of(key, self._partitions)
+        output.send(self._flags, key, dumps(flag), headers, partition=partition)
 
     def _send_entry(self, entry: Entry, output: Output) -> None:
         member_id = entry["member_id"]

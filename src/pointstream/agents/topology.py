@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pointstream.agents.processor import MEMBER_INPUTS, TICKS
+from pointstream.agents.processor import INPUTS, TICKS
 from pointstream.contracts.topics import DEFAULT_PREFIX, topic_specs
 
 __all__ = ["Topology", "topology"]
@@ -15,6 +15,10 @@ OUTPUTS = {
     "mall-sync": "latest spendable position per member and transaction",
     "command-results": "the answer to each command",
     "dead-letters": "what could not be taken",
+    "tier-changes": "every change of a tier",
+    "reminders": "what will happen unless the member acts",
+    "fraud-flags": "what a second person must look at",
+    "internal.messages": "to owners of other partitions",
     "internal.changelog": "the state, key by key",
     "internal.journal": "what each transaction took, in which order",
 }
@@ -72,7 +76,7 @@ def topology(prefix: str = DEFAULT_PREFIX, partitions: int = 12) -> Topology:
     known = {spec.suffix for spec in topic_specs(prefix)}
     assert known.issuperset(OUTPUTS)
     inputs = tuple(
-        (prefix + suffix, suffix.removeprefix("internal.")) for suffix in (*MEMBER_INPUTS, TICKS)
+        (prefix + suffix, suffix.removeprefix("internal.")) for suffix in (*INPUTS, TICKS)
     )
     return Topology(
         inputs=inputs,

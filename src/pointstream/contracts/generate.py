@@ -169,8 +169,6 @@ def _channel(spec: TopicSpec) -> dict[str, Any]:
     if spec.retention_ms is not None:
         topic["retention.ms"] = spec.retention_ms
     kafka: dict[str, Any] = {"topic": spec.name, "topicConfiguration": topic}
-    if spec.partitions == "one":
-        kafka["partitions"] = 1
     return {
         "address": spec.name,
         "description": f"{spec.description} Keyed by {spec.keyed_by}.",

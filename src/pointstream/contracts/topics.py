@@ -13,14 +13,15 @@ DEFAULT_PREFIX = "points."
 _DAY_MS = 86_400_000
 _FOREVER = -1
 _LARGEST_RECORD_BYTES = 16 << 20
+_TIMED_BY_BROKER = ("internal.ticks", "internal.messages")
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """One topic.
 
-    `partitions` says how many it has: `member`, the configured number that all member-keyed topics
-    share, or `one`. `retention_ms` is `None` where the broker's default is right and -1 where
+    All have the same number of partitions, so that the owner of a partition number owns it of every
+    topic. `retention_ms` is `None` where the broker's default is right and -1 where
     records are kept for ever.
     """
 
@@ -30,7 +31,6 @@ class TopicSpec:
     cleanup: Literal["delete", "compact"]
     direction: Literal["in", "out", "internal"]
     keyed_by: str
-    partitions: Literal["member", "one"]
     retention_ms: int | None
     description: str
     types: tuple[str, ...] = ()
@@ -41,13 +41,13 @@ class TopicSpec:
         config: dict[str, str] = {"cleanup.policy": self.cleanup}
         if self.retention_ms is not None:
             config["retention.ms"] = str(self.retention_ms)
-        if self.direction == "in" or self.suffix == "internal.ticks":
+        if self.direction == "in" or self.suffix in _TIMED_BY_BROKER:
             # A partition's topics are merged by the broker's time: a publisher's clock that runs
             # ahead would otherwise move the time of everyone in its partition.
             config["message.timestamp.type"] = "LogAppendTime"
-        if self.suffix in ("dead-letters", "internal.changelog"):
-            # They take the largest input whole, with headers on top, as a dead letter or parked:
-            # one that they refused would stop its partition for good.
+        if self.suffix in ("dead-letters", "internal.changelog", "internal.messages"):
+            # They take the largest input whole, with headers on top, as a dead letter, parked or
+            # forwarded: one that they refused would stop its partition for good.
             config["max.message.bytes"] = str(_LARGEST_RECORD_BYTES)
         return config
 
@@ -97,7 +97,6 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
         types: tuple[str, ...] = (),
         cleanup: Literal["delete", "compact"] = "delete",
         keyed_by: str = "member_id",
-        partitions: Literal["member", "one"] = "member",
         retention_ms: int | None = None,
     ) -> TopicSpec:
         return TopicSpec(
@@ -106,7 +105,6 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             cleanup=cleanup,
             direction=direction,
             keyed_by=keyed_by,
-            partitions=partitions,
             retention_ms=retention_ms,
             description=description,
             types=INPUT_TYPES.get(suffix, types),
@@ -125,7 +123,6 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             "Rule sets, whole and versioned; a tombstone withdraws one.",
             cleanup="compact",
             keyed_by="ruleset_id",
-            partitions="one",
         ),
         spec(
             "catalogue",
@@ -133,7 +130,6 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             "Items that points buy; a tombstone withdraws one.",
             cleanup="compact",
             keyed_by="item_id",
-            partitions="one",
         ),
         spec(
             "balance-changes",
@@ -189,6 +185,14 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             "The passing of time, written by each partition's owner.",
             keyed_by="none",
             retention_ms=_DAY_MS,
+        ),
+        spec(
+            "internal.messages",
+            "internal",
+            "What owners of partitions tell each other: points under way, stock asked for, "
+            "records of members who were merged.",
+            keyed_by="the member, item or budget that is told",
+            retention_ms=30 * _DAY_MS,
         ),
         spec(
             "internal.journal",

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     ACCOUNT_NOT_FROZEN = "account_not_frozen"
     ACCOUNT_ERASED = "account_erased"
     ACCOUNT_MERGED = "account_merged"
+    ACCOUNT_MERGING = "account_merging"
     WALLET_UNKNOWN = "wallet_unknown"
     WALLET_NOT_SPENDABLE = "wallet_not_spendable"
     EXPIRY_IN_THE_PAST = "expiry_in_the_past"
@@ -78,8 +79,10 @@ class Reason(StrEnum):
     # Transfers and merges
     TRANSFER_TO_SELF = "transfer_to_self"
     MERGE_INTO_SELF = "merge_into_self"
+    RECIPIENT_UNKNOWN = "recipient_unknown"
     RECIPIENT_FROZEN = "recipient_frozen"
     RECIPIENT_ERASED = "recipient_erased"
+    TRANSFER_UNDER_WAY = "transfer_under_way"
     # Reviews
     REVIEW_REQUIRED = "review_required"
     FLAG_UNKNOWN = "flag_unknown"
@@ -87,6 +90,7 @@ class Reason(StrEnum):
     FLAG_ALREADY_REJECTED = "flag_already_rejected"
     # Who asked, and for what
     NOT_PERMITTED = "not_permitted"
+    CONSENT_DENIED = "consent_denied"
     NOT_SUPPORTED = "not_supported"
 
 
@@ -111,6 +115,7 @@ class DeadLetterCode(StrEnum):
     CURRENCY_NOT_SUPPORTED = "currency_not_supported"
     LINE_UNKNOWN = "line_unknown"
     POINTS_OUT_OF_RANGE = "points_out_of_range"
+    ACCOUNT_ERASED = "account_erased"
 
 
 class Role(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.vocabulary import MovementType
-from pointstream.contracts.wire import rfc3339
+from pointstream.contracts.wire import dumps, rfc3339
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
     decode_account,
@@ -20,15 +20,17 @@ from pointstream.ledger.codec import (
     encode_order,
     remembered_until_ms,
 )
-from pointstream.ledger.decision import Entry
+from pointstream.ledger.decision import Answer, Effects, Entry
 from pointstream.ledger.errors import BooksDisagree, ConservationBreach, StateCorrupt
 from pointstream.ledger.memory import Memory
+from pointstream.ledger.messages import Message
 from pointstream.ledger.records import Account, Lot, Order, Totals
 from pointstream.ledger.schedule import Schedule
 from pointstream.ledger.state import (
     NEVER,
     KeyValues,
     account_key,
+    erased_key,
     order_key,
     rule_set_key,
 )
@@ -65,6 +67,7 @@ class Book:
         self.now_ms = 0
         self.timers: Final = Schedule()
         self.entries: list[Entry] = []
+        self.effects: Effects | None = None
         self._touched: list[tuple[Account, str, Totals]] = []
         self._accounts: dict[str, Account] = {}
         self._accounts_kept = accounts_kept
@@ -81,7 +84,11 @@ class Book:
         if account is None:
             key = account_key(member)
             value = self.state.get(key)
-            account = Account(member_id, member) if value is None else decode_account(key, value)
+            if value is not None:
+                account = decode_account(key, value)
+            else:
+                account = Account(member_id, member)
+                account.erased = self.state.get(erased_key(member)) is not None
             self._accounts[member_id] = account
         return account
 
@@ -193,6 +200,23 @@ class Book:
             self.timers.drop(set_ms, what)
         account.timer_ms = due_ms
         self.timers.put(due_ms, what)
+
+    # --- what follows besides entries -------------------------------------------------------
+
+    def more(self) -> Effects:
+        """Return where the effects of this record are collected that are not entries."""
+        if self.effects is None:
+            self.effects = Effects()
+        return self.effects
+
+    def tell(self, type: str, to: str | None, body: dict[str, Any]) -> None:
+        """Send a message to the owner of a key, or to the owner of every partition."""
+        self.more().messages.append(Message(type, to, body))
+
+    def answer(self, member: bytes, answer: Answer) -> None:
+        """Give the one final answer to a command that was waiting, and remember it."""
+        self.memory.keep_answer(member, answer["command_id"], dumps(answer))
+        self.more().answers.append(answer)
 
     # --- entries ----------------------------------------------------------------------------
 

@@ -69,6 +69,30 @@ class Cause:
         cause.base = _base(member, type)
         return cause
 
+    @classmethod
+    def message(
+        cls,
+        member: bytes,
+        event_id: str,
+        type: str,
+        occurred_ms: int,
+        source: Source,
+        *,
+        actor_id: str | None = None,
+        reason: str | None = None,
+    ) -> Cause:
+        """Return the later step of a command as a cause, taken when a message came.
+
+        `event_id` and `type` are the command's, `source` is the message's record.
+        """
+        cause = cls.__new__(cls)
+        cause.event_id, cause.type, cause.occurred_ms = event_id, type, occurred_ms
+        cause.topic, cause.partition, cause.offset = source.topic, source.partition, source.offset
+        cause.store_id = cause.brand_id = cause.channel = None
+        cause.actor_id, cause.reason = actor_id, reason
+        cause.base = _base(member, event_id)
+        return cause
+
     def entry_id(self, seq: int) -> str:
         """Return the id of the member's entry `seq`; a lot is named after the entry that made it.
 

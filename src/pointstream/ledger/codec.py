@@ -116,13 +116,28 @@ def encode_account(account: Account) -> bytes:
                 ]
                 for wallet, totals in account.wallets.items()
             ],
+            _rare(account),
         ]
     )
 
 
+def _rare(account: Account) -> dict[str, Any]:
+    """Return what most accounts do not have."""
+    rare: dict[str, Any] = {}
+    if account.merged_into is not None:
+        rare["merged_into"] = account.merged_into
+    if account.merging_into is not None:
+        rare["merging_into"] = account.merging_into
+    if account.arriving:
+        rare["arriving"] = account.arriving
+    if account.transfers:
+        rare["transfers"] = account.transfers
+    return rare
+
+
 def decode_account(key: bytes, value: bytes) -> Account:
     """Return the account of a key for which `is_account_key` holds. Raises `StateCorrupt`."""
-    (seq, status, last_activity_ms, updated_ms, parked, timer_ms, segments, runs, wallets) = (
+    (seq, status, last_activity_ms, updated_ms, parked, timer_ms, segments, runs, wallets, rare) = (
         decode_list(value)
     )
     return Account(
@@ -137,6 +152,7 @@ def decode_account(key: bytes, value: bytes) -> Account:
         segments,
         [Run(*run) for run in runs],
         {wallet: Totals(*totals) for wallet, *totals in wallets},
+        **rare,
     )
 
 

@@ -8,8 +8,18 @@ from enum import StrEnum
 from typing import Any
 
 from pointstream.contracts.vocabulary import DeadLetterCode
+from pointstream.ledger.messages import Message
 
-__all__ = ["Answer", "DeadLetter", "Decision", "Entry", "Outcome", "Source", "Standing"]
+__all__ = [
+    "Answer",
+    "DeadLetter",
+    "Decision",
+    "Effects",
+    "Entry",
+    "Outcome",
+    "Source",
+    "Standing",
+]
 
 Entry = dict[str, Any]
 """One ledger entry: the fields of a `balance-changes` record by their names in the contract."""
@@ -106,6 +116,21 @@ class Outcome(StrEnum):
 
 
 @dataclass(slots=True)
+class Effects:
+    """What follows besides ledger entries; most records have nothing of it."""
+
+    messages: list[Message] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    """To commands that were waiting, by the names of `command-results`."""
+    tier_changes: list[dict[str, Any]] = field(default_factory=list)
+    """By the names of `tier-changes`."""
+    reminders: list[dict[str, Any]] = field(default_factory=list)
+    """By the names of `reminders`."""
+    flags: list[dict[str, Any]] = field(default_factory=list)
+    """By the names of `fraud-flags`."""
+
+
+@dataclass(slots=True)
 class Decision:
     """What follows from one record, or from one timer that was due.
 
@@ -117,6 +142,7 @@ class Decision:
     entries: list[Entry] = field(default_factory=list)
     result: Answer | None = None
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    effects: Effects | None = None
 
 
 @dataclass(frozen=True, slots=True)

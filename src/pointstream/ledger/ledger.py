@@ -37,6 +37,7 @@ from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
+from pointstream.ledger.closed import closed, readdressed
 from pointstream.ledger.commands import command_given
 from pointstream.ledger.decision import Decision, Outcome, Source, Standing
 from pointstream.ledger.earning import (
@@ -48,6 +49,8 @@ from pointstream.ledger.earning import (
 from pointstream.ledger.errors import LedgerError
 from pointstream.ledger.members import member_recorded
 from pointstream.ledger.memory import Memory
+from pointstream.ledger.messages import Message
+from pointstream.ledger.messaging import received
 from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
 from pointstream.ledger.standing import standing_of
 from pointstream.ledger.state import (
@@ -172,10 +175,23 @@ class Ledger:
             book.now_ms = memory.now_ms = now_ms
         return decisions
 
-    def decide(self, event: InputEvent, digest: bytes, source: Source) -> Decision:
-        """Decide about one event. `digest` stands for its content, `source` is its raw record."""
+    def decide(
+        self,
+        event: InputEvent,
+        digest: bytes,
+        source: Source,
+        *,
+        as_member: str | None = None,
+    ) -> Decision:
+        """Decide about one event. `digest` stands for its content, `source` is its raw record.
+
+        `as_member` names the account it counts for, where that is another than the event says:
+        the survivor of a merge.
+        """
         if self._behind:
             raise LedgerError("an event was given while earlier timers are due")
+        if as_member is not None and not isinstance(event, _NOT_ABOUT_MEMBERS):
+            event = readdressed(event, as_member)
         if isinstance(event, _NOT_ABOUT_MEMBERS):
             return Decision(Outcome.NOT_FOR_THE_LEDGER)
         book, memory = self._book, self._memory
@@ -188,6 +204,9 @@ class Ledger:
                 source,
             )
         member = event.member_id.encode()
+        account = book.account(event.member_id, member)
+        if account.closed:
+            return self._finish(closed(book, account, event, source))
         event_id = event.event_id
         known = memory.known_event(member, event_id)
         if known is not None:
@@ -212,6 +231,17 @@ class Ledger:
         elif decision.outcome in _REMEMBERED:
             memory.keep_event(member, event_id, digest, occurred_ms=occurred_ms)
         memory.sweep()
+        return self._finish(decision)
+
+    def receive(self, message: Message, source: Source) -> Decision:
+        """Decide about a message from the owner of another partition, or from this one.
+
+        Raises `StateCorrupt` for one of an unknown type: skipped, points would be lost with it.
+        """
+        if self._behind:
+            raise LedgerError("a message was given while earlier timers are due")
+        decision = received(self._book, message, source)
+        self._memory.sweep()
         return self._finish(decision)
 
     def close(self) -> list[Standing]:
@@ -258,6 +288,9 @@ class Ledger:
             decision.entries = book.entries
             book.entries = []
             book.check()
+        if book.effects is not None:
+            decision.effects = book.effects
+            book.effects = None
         return decision
 
 

@@ -72,6 +72,13 @@ class Memory:
             remembered(since_ms + self._window_ms, digest + answer),
         )
 
+    def keep_answer(self, member: bytes, event_id: str, answer: bytes) -> None:
+        """Remember the answer to a command that was taken before and had none yet."""
+        key = event_key(member, event_id)
+        value = self.state.get(key)
+        if value is not None:
+            self.state.put(key, value[: _ANSWER.start] + answer)
+
     def forget_event(self, member: bytes, event_id: str) -> None:
         """Forget an event, so that it can be given again."""
         self.state.delete(event_key(member, event_id))

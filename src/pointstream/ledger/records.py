@@ -174,10 +174,26 @@ class Account:
     """Runs of check-in days, earliest first, as far back as a late check-in can mend."""
     wallets: dict[str, Totals] = field(default_factory=dict)
 
+    merged_into: str | None = None
+    """The survivor, once this account was merged: it is closed, and events go there."""
+    merging_into: str | None = None
+    """The survivor that was asked whether it takes this account."""
+    arriving: int = 0
+    """Accounts that this one has agreed to take and that have not arrived in full."""
+    transfers: int = 0
+    """Transfers sent and not settled."""
+
+    erased: bool = False
+    """The member was erased: this account must never come to be. Not stored here."""
     changed: bool = False
     """Must be written at the end of the batch. Not stored."""
     shown: bool = False
     """Its standing has changed in this batch. Not stored."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing may happen to this account any more: it was merged or erased."""
+        return self.erased or self.merged_into is not None
 
     @property
     def frozen(self) -> bool:

@@ -7,6 +7,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     m member                                  profile: what member events told
     l member NUL wallet NUL expires earned id spendable lot, in the order of spending
     q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
+    e hash                                    a member was erased: all that is left
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
@@ -26,6 +27,7 @@ the time until which it counts. That makes them one range for the sweep:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Final, Protocol
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "KeyValues",
     "account_key",
     "business_key",
+    "erased_key",
     "event_key",
     "held_key",
     "held_prefix",
@@ -99,6 +102,11 @@ def prefix_stop(prefix: bytes) -> bytes:
 
 def account_key(member: bytes) -> bytes:
     return b"a" + member
+
+
+def erased_key(member: bytes) -> bytes:
+    """Return the key that says a member was erased. The id cannot be read out of it."""
+    return b"e" + blake2b(member, digest_size=16, person=b"erased").digest()
 
 
 def profile_key(member: bytes) -> bytes:

@@ -58,7 +58,7 @@ def input_topics(prefix: str) -> tuple[str, ...]:
     return tuple(
         spec.name
         for spec in topic_specs(prefix)
-        if spec.direction == "in" and spec.partitions == "member"
+        if spec.direction == "in" and spec.suffix != "rules"
     )
 
 

@@ -14,7 +14,7 @@ def wanted_topics(settings: Settings) -> list[Topic]:
     return [
         Topic(
             spec.name,
-            settings.partitions if spec.partitions == "member" else 1,
+            settings.partitions,
             dict(spec.config),
         )
         for spec in topic_specs(settings.topic_prefix)

@@ -1,0 +1,47 @@
+"""What owners of partitions tell each other.
+
+A member's points live in one partition, and so does the stock of an item or what is left of a
+budget. Who needs something of another partition sends a message in the transaction that made it
+necessary, and the answer comes back in the transaction that decided it. So a step is taken in full
+or not at all, and each message is there exactly once.
+
+Nothing may wait for an answer with the partition stopped: between question and answer the state
+itself says what is under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pointstream.contracts.wire import dumps, loads
+from pointstream.ledger.errors import StateCorrupt
+
+__all__ = ["FORWARDED", "Message", "decode_message", "encode_message"]
+
+FORWARDED: Final = "record.forwarded"
+"""The type of a message that holds a whole input record, for the member it was forwarded to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to the owner of a key: a member's, an item's, a budget's."""
+
+    type: str
+    to: str | None
+    """The key whose owner is told; None tells the owner of every partition."""
+    body: dict[str, Any]
+
+
+def encode_message(message: Message) -> bytes:
+    """Return a message as it stands on the wire."""
+    return dumps({"type": message.type, "to": message.to, "body": message.body})
+
+
+def decode_message(value: bytes | None) -> Message:
+    """Return the message of a record. Raises `StateCorrupt`: only workers write them."""
+    try:
+        fields = loads(value or b"")
+        return Message(fields["type"], fields["to"], fields["body"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise StateCorrupt(f"a message between partitions cannot be read: {error}") from error
