@@ -76,6 +76,13 @@ class Outcome(StrEnum):
     ORDER_NEVER_CAME = "order_never_came"
     HOLD_TIMED_OUT = "hold_timed_out"
 
+    # Messages of owners of other partitions
+    GRANTED = "granted"
+    NOT_GRANTED = "not_granted"
+    GRANT_TAKEN_BACK = "grant_taken_back"
+    GRANT_NOT_NEEDED = "grant_not_needed"
+    PASSED_ON_TO_SURVIVOR = "passed_on_to_survivor"
+
     # Ignored: known already. Nothing but the event's id is kept
     EVENT_ALREADY_TAKEN = "event_already_taken"
     COMMAND_ALREADY_ANSWERED = "command_already_answered"

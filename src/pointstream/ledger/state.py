@@ -8,6 +8,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     l member NUL wallet NUL expires earned id spendable lot, in the order of spending
     q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
     e hash                                    a member was erased: all that is left
+    g kind NUL key                            limit over all partitions: what of it is given away
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
@@ -42,6 +43,7 @@ __all__ = [
     "business_key",
     "erased_key",
     "event_key",
+    "grant_key",
     "held_key",
     "held_prefix",
     "hold_key",
@@ -107,6 +109,10 @@ def account_key(member: bytes) -> bytes:
 def erased_key(member: bytes) -> bytes:
     """Return the key that says a member was erased. The id cannot be read out of it."""
     return b"e" + blake2b(member, digest_size=16, person=b"erased").digest()
+
+
+def grant_key(kind: str, key: str) -> bytes:
+    return b"g%b\0%b" % (kind.encode(), key.encode())
 
 
 def profile_key(member: bytes) -> bytes:
