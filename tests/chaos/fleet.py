@@ -34,10 +34,12 @@ class WorkerProcess:
         self.log_file = home / "worker.log"
         self.lives = 0
         self.frozen = False
+        port = _free_port()
+        self.web_address = f"http://127.0.0.1:{port}"
         self._environ = {
             **environ,
             "POINTSTREAM_DATA_DIR": str(self.data_dir),
-            "POINTSTREAM_WEB_PORT": str(_free_port()),
+            "POINTSTREAM_WEB_PORT": str(port),
         }
         self._process: subprocess.Popen[bytes] | None = None
         home.mkdir(parents=True, exist_ok=True)
