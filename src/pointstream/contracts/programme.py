@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pointstream.contracts.fields import MAX_AMOUNT
 from pointstream.contracts.rulesets import Identifier, RuleSet
+from pointstream.contracts.tiers import MONEY, Ladder
 from pointstream.contracts.vocabulary import Role
 
 __all__ = [
@@ -128,6 +129,9 @@ class Programme(_Strict):
     adjust_limits: dict[Role, Limit] = Field(
         {}, description="By role: the most points that one adjustment may move. Unnamed: no limit."
     )
+    ladders: tuple[Ladder, ...] = Field(
+        (), max_length=4, description="Of tiers, side by side; the first is the main one."
+    )
     rule_sets: tuple[RuleSet, ...] = Field(min_length=1, max_length=1_000)
 
     @field_validator("time_zone")
@@ -160,5 +164,33 @@ class Programme(_Strict):
                     raise ValueError(
                         f"rule {rule.id!r} of rule set {rule_set.id!r} pays into the wallet"
                         f" {rule.wallet!r}; this programme has {', '.join(wallets)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _ladders_fit(self) -> Self:
+        wallets = {wallet.id for wallet in self.wallets}
+        ladders: set[str] = set()
+        tiers: set[str] = set()
+        for ladder in self.ladders:
+            if ladder.id in ladders:
+                raise ValueError(f"two ladders have the id {ladder.id!r}")
+            ladders.add(ladder.id)
+            if ladder.qualified_by == MONEY:
+                if MONEY in wallets:
+                    raise ValueError(f"with a ladder by {MONEY}, no wallet can have that name")
+            elif ladder.qualified_by not in wallets:
+                raise ValueError(
+                    f"ladder {ladder.id!r} is qualified by {ladder.qualified_by!r}, which is"
+                    f" neither {MONEY!r} nor a wallet"
+                )
+            for tier in ladder.tiers:
+                if tier.id in tiers:
+                    raise ValueError(f"two tiers have the id {tier.id!r}")
+                tiers.add(tier.id)
+                if tier.bonus is not None and tier.bonus.wallet not in wallets:
+                    raise ValueError(
+                        f"the bonus of tier {tier.id!r} pays into the unknown wallet"
+                        f" {tier.bonus.wallet!r}"
                     )
         return self

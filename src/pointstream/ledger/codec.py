@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.errors import StateCorrupt
+from pointstream.ledger.ranks import Rank, rank_row
 from pointstream.ledger.records import (
     Account,
     Award,
@@ -132,6 +133,8 @@ def _rare(account: Account) -> dict[str, Any]:
         rare["arriving"] = account.arriving
     if account.transfers:
         rare["transfers"] = account.transfers
+    if account.tiers:
+        rare["tiers"] = {ladder: rank_row(rank) for ladder, rank in account.tiers.items()}
     return rare
 
 
@@ -140,6 +143,8 @@ def decode_account(key: bytes, value: bytes) -> Account:
     (seq, status, last_activity_ms, updated_ms, parked, timer_ms, segments, runs, wallets, rare) = (
         decode_list(value)
     )
+    if "tiers" in rare:
+        rare["tiers"] = {ladder: Rank(*row) for ladder, row in rare["tiers"].items()}
     return Account(
         key[1:].decode(),
         key[1:],

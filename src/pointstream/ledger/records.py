@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from pointstream.contracts.vocabulary import AccountStatus
+from pointstream.ledger.ranks import Rank
 from pointstream.ledger.state import NEVER
 
 __all__ = [
@@ -182,6 +183,8 @@ class Account:
     """Accounts that this one has agreed to take and that have not arrived in full."""
     transfers: int = 0
     """Transfers sent and not settled."""
+    tiers: dict[str, Rank] = field(default_factory=dict)
+    """By ladder; none where nothing was measured yet."""
 
     erased: bool = False
     """The member was erased: this account must never come to be. Not stored here."""

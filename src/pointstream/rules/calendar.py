@@ -38,6 +38,25 @@ class Calendar:
         local = date.fromordinal(_EPOCH_ORDINAL + day)
         return self._instant_ms(datetime(local.year, local.month, local.day))
 
+    def start_of_later_day_ms(self, day: int, months: int, days: int) -> int:
+        """Return when the local day begins that is so many months, then days, after another."""
+        later = _add_months(date.fromordinal(_EPOCH_ORDINAL + day), months) + timedelta(days=days)
+        return self._instant_ms(datetime(later.year, later.month, later.day))
+
+    def month_of_day(self, day: int) -> int:
+        """Return the month in which a local day falls, counted from January of the year 0."""
+        local = date.fromordinal(_EPOCH_ORDINAL + day)
+        return local.year * 12 + local.month - 1
+
+    def month_and_day(self, at_ms: int) -> tuple[int, int]:
+        """Return the local month (1 to 12) and day of the month of an instant."""
+        local = date.fromordinal(_EPOCH_ORDINAL + self.local_day(at_ms))
+        return local.month, local.day
+
+    def start_of_month_ms(self, month: int) -> int:
+        """Return when a month begins, counted from January of the year 0."""
+        return self._instant_ms(datetime(month // 12, month % 12 + 1, 1))
+
     def activates_at_ms(self, policy: Activation, earned_at_ms: int) -> int:
         """Return when points earned at an instant become spendable."""
         at_ms = earned_at_ms + policy.after // _MS

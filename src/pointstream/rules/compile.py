@@ -26,6 +26,7 @@ from pointstream.contracts.rulesets import (
 from pointstream.contracts.vocabulary import Role
 from pointstream.contracts.wire import dumps, epoch_ms
 from pointstream.rules.calendar import Calendar
+from pointstream.rules.ladders import CompiledLadder
 from pointstream.rules.model import (
     ActivityReward,
     CheckInReward,
@@ -96,6 +97,14 @@ class CompiledProgramme:
         self.restored_ms: Final = timedelta(days=programme.restored_days) // _MS
         self.hold_ms: Final = programme.hold_time // _MS
         self.adjust_limits: Final[Mapping[Role, int]] = dict(programme.adjust_limits)
+        self.ladders: Final = tuple(
+            CompiledLadder(ladder, self.calendar) for ladder in programme.ladders
+        )
+        self.measured_in: Final[Mapping[str, tuple[CompiledLadder, ...]]] = {
+            measure: tuple(ladder for ladder in self.ladders if ladder.qualified_by == measure)
+            for measure in {ladder.qualified_by for ladder in self.ladders}
+        }
+        """The ladders by what they measure: a wallet, or money."""
         compiled = [(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets]
         self.rule_sets: Final[Mapping[str, CompiledRuleSet]] = {
             rule_set.hash: rule_set for _, rule_set in compiled
