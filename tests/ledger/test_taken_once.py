@@ -222,7 +222,6 @@ def test_rejected_command_leaves_only_its_answer() -> None:
 @pytest.mark.parametrize(
     ("type_", "fields"),
     [
-        ("points.transfer", {"to_member_id": "m2", "points": 1}),
         ("account.merge", {"into_member_id": "m2", "reason": "asked"}),
         ("account.erase", {"reason": "asked"}),
         ("review.release", {"flag_id": "f", "reason": "asked"}),

@@ -106,6 +106,10 @@ class BalanceChange(BaseModel):
     campaign_id: Id | None = None
     actor_id: Id | None = None
     reason: Text | None = None
+    transfer_id: Id | None = None
+    """Names one transfer: all of its entries carry it, at the sender and at the recipient."""
+    counterparty_id: Id | None = None
+    """The other member of the transfer."""
 
 
 class CrmSync(BaseModel):

@@ -27,6 +27,8 @@ __all__ = [
     "Expiry",
     "Programme",
     "RefundPolicy",
+    "TransferFee",
+    "Transfers",
     "Wallet",
 ]
 
@@ -92,6 +94,41 @@ class Wallet(_Strict):
     expiry: Expiry = Expiry()
 
 
+class TransferFee(_Strict):
+    """What the sender of a transfer pays on top, in points; the programme keeps it."""
+
+    points: Limit = 0
+    permille: int = Field(
+        0, strict=True, ge=0, le=1_000, description="Of the points sent, rounded down."
+    )
+    min: Limit = 0
+    max: Limit | None = None
+
+    @model_validator(mode="after")
+    def _min_is_below_max(self) -> Self:
+        if self.max is not None and self.max < self.min:
+            raise ValueError("the fee's max is below its min")
+        return self
+
+
+class Transfers(_Strict):
+    """What members may send to each other, in points. Left out: no limit."""
+
+    enabled: bool = True
+    min_points: Limit = 1
+    max_points: Limit | None = None
+    daily_points: Limit | None = Field(
+        None, description="Of one sender on one local day; what was returned does not count."
+    )
+    fee: TransferFee = TransferFee()
+
+    @model_validator(mode="after")
+    def _min_is_below_max(self) -> Self:
+        if self.max_points is not None and self.max_points < self.min_points:
+            raise ValueError("max_points is below min_points")
+        return self
+
+
 class Programme(_Strict):
     """The settings of one ledger. All spans are of partition time unless said otherwise."""
 
@@ -132,6 +169,7 @@ class Programme(_Strict):
     ladders: tuple[Ladder, ...] = Field(
         (), max_length=4, description="Of tiers, side by side; the first is the main one."
     )
+    transfers: Transfers = Transfers()
     rule_sets: tuple[RuleSet, ...] = Field(min_length=1, max_length=1_000)
 
     @field_validator("time_zone")

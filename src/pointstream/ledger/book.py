@@ -238,6 +238,8 @@ class Book:
         channel: str | None = None,
         written_off: int = 0,
         reason: str | None = None,
+        transfer_id: str | None = None,
+        counterparty_id: str | None = None,
     ) -> None:
         """Write the ledger entry of a movement that has just been made."""
         account.seq += 1
@@ -275,6 +277,9 @@ class Book:
             entry["actor_id"] = cause.actor_id
         if reason is not None or cause.reason is not None:
             entry["reason"] = reason if reason is not None else cause.reason
+        if transfer_id is not None:
+            entry["transfer_id"] = transfer_id
+            entry["counterparty_id"] = counterparty_id
         totals.told += delta
         self.entries.append(entry)
         self._touched.append((account, wallet, totals))

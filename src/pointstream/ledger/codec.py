@@ -25,6 +25,7 @@ from pointstream.ledger.records import (
     Run,
     Taken,
     Totals,
+    Transfer,
 )
 from pointstream.ledger.state import time_bytes
 
@@ -37,12 +38,16 @@ __all__ = [
     "decode_lot",
     "decode_order",
     "decode_payment",
+    "decode_transfer",
     "encode_account",
     "encode_hold",
     "encode_list",
     "encode_lot",
     "encode_order",
     "encode_payment",
+    "encode_transfer",
+    "lot_rows",
+    "lots_of_rows",
     "remembered",
     "remembered_until_ms",
     "split_lot_key",
@@ -276,6 +281,54 @@ def decode_payment(value: bytes) -> Payment:
     """Return points that paid for an order. Raises `StateCorrupt`."""
     wallet, points, rows = decode_list(value, _BODY)
     return Payment(remembered_until_ms(value), wallet, points, [Taken(*row) for row in rows])
+
+
+def encode_transfer(transfer: Transfer) -> bytes:
+    """Return the value of a transfer under way; its key holds the member and its id."""
+    return encode_list(
+        [
+            transfer.to_member_id,
+            transfer.command_id,
+            transfer.occurred_ms,
+            transfer.actor_id,
+            transfer.store_id,
+            transfer.points,
+            transfer.fee,
+            lot_rows(transfer.lots),
+            lot_rows(transfer.fee_lots),
+        ]
+    )
+
+
+def decode_transfer(wallet: str, value: bytes) -> Transfer:
+    """Return a transfer under way, with lots of a wallet. Raises `StateCorrupt`."""
+    fields = decode_list(value)
+    fields[7:] = (lots_of_rows(wallet, rows) for rows in fields[7:])
+    return Transfer(*fields)
+
+
+def lot_rows(lots: list[Lot]) -> list[list[Any]]:
+    """Return lots that were available as plain lists, which `lots_of_rows` reads."""
+    return [
+        [
+            lot.lot_id,
+            lot.expires_ms,
+            lot.earned_ms,
+            lot.points,
+            lot.order_id,
+            lot.rule_id,
+            lot.store_id,
+        ]
+        for lot in lots
+    ]
+
+
+def lots_of_rows(wallet: str, rows: list[list[Any]]) -> list[Lot]:
+    """Return the lots of a wallet that `lot_rows` made lists of."""
+    return [
+        Lot(wallet, lot_id, earned_ms, expires_ms, earned_ms, *rest)
+        for lot_id, expires_ms, earned_ms, *rest in rows
+    ]
 
 
 def _rows(taken: list[Taken]) -> Iterator[list[Any]]:

@@ -18,6 +18,7 @@ from pointstream.contracts.inputs import (
     PointsClear,
     PointsHold,
     PointsRedeem,
+    PointsTransfer,
     PointsVoid,
 )
 from pointstream.contracts.vocabulary import MovementType, Reason
@@ -32,6 +33,7 @@ from pointstream.ledger.moves import spendable, take
 from pointstream.ledger.payments import give_back, record_payment
 from pointstream.ledger.records import Account
 from pointstream.ledger.rights import permitted
+from pointstream.ledger.transfers import points_transferred
 
 __all__ = ["command_given"]
 
@@ -97,6 +99,7 @@ _HANDLERS: Final[dict[type, Callable[[Book, Account, Any, Cause], Decision]]] = 
     PointsHold: points_held,
     PointsCapture: points_captured,
     PointsVoid: points_voided,
+    PointsTransfer: points_transferred,
     PointsAdjust: points_adjusted,
     PointsClear: points_cleared,
     AccountFreeze: frozen,

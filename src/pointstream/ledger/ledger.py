@@ -90,6 +90,8 @@ _REMEMBERED: Final = frozenset(
         Outcome.ORDER_CANCELLED,
         Outcome.PARKED_UNTIL_ORDER,
         Outcome.MEMBER_RECORDED,
+        # Under way: a repeat must not start it again before the answer is there.
+        Outcome.TRANSFER_STARTED,
         # Ignored: the id must not come to stand for another content all the same.
         Outcome.ORDER_ALREADY_AWARDED,
         Outcome.REFUND_ALREADY_TAKEN,

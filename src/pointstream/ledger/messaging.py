@@ -11,6 +11,7 @@ from pointstream.ledger.decision import Decision, Source
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.grants import Continuation, GrantKind, KnownLimit
 from pointstream.ledger.messages import Message
+from pointstream.ledger.transfers import transfer_sent, transfer_settled
 
 __all__ = ["received"]
 
@@ -37,6 +38,8 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     grants.GRANT_ASKED: _grant_asked,
     grants.GRANT_GIVEN: _grant_given,
     grants.GRANT_RETURNED: _grant_returned,
+    "transfer.sent": transfer_sent,
+    "transfer.settled": transfer_settled,
 }
 
 

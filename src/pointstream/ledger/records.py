@@ -27,6 +27,7 @@ __all__ = [
     "Run",
     "Taken",
     "Totals",
+    "Transfer",
 ]
 
 _FROZEN: Final = AccountStatus.FROZEN.value
@@ -348,3 +349,21 @@ class Payment:
     wallet: str
     points: int
     taken: list[Taken]
+
+
+@dataclass(slots=True)
+class Transfer:
+    """Points that left a member and have not been settled: what a way back needs."""
+
+    to_member_id: str
+    command_id: str
+    occurred_ms: int
+    """Of the command. Its local day is the one whose limit was used."""
+    actor_id: str | None
+    store_id: str | None
+    points: int
+    fee: int
+    lots: list[Lot]
+    """What was sent, lot by lot."""
+    fee_lots: list[Lot]
+    """What the fee took."""

@@ -13,6 +13,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
     t due what                                timer: what is due when
+    x member NUL transfer                     transfer under way from a member, with its lots
     z                                         partition: its time, and where the sweep stands
 
 Everything that is only remembered for a while has an upper-case kind, and a value that begins with
@@ -23,6 +24,7 @@ the time until which it counts. That makes them one range for the sweep:
     M member NUL event_id                     event id, with the digest and a command's answer
     O member NUL order_id                     order, with what it earned and what was refunded
     P member NUL order_id NUL seq part        points that paid for an order, lot by lot
+    S member NUL day                          points sent on a local day, where a day has a limit
 """
 
 from __future__ import annotations
@@ -62,8 +64,10 @@ __all__ = [
     "prefix_stop",
     "profile_key",
     "rule_set_key",
+    "sent_key",
     "time_bytes",
     "timer_key",
+    "transfer_key",
 ]
 
 NEVER: Final = (1 << 64) - 1
@@ -191,6 +195,15 @@ def order_key(member: bytes, order_id: str) -> bytes:
 
 def hold_key(member: bytes, hold_id: str) -> bytes:
     return b"H%b\0%b" % (member, hold_id.encode())
+
+
+def transfer_key(member: bytes, transfer_id: str) -> bytes:
+    return b"x%b\0%b" % (member, transfer_id.encode())
+
+
+def sent_key(member: bytes, day: int) -> bytes:
+    """Return the key of what a member sent on a local day, in days since 1970-01-01."""
+    return b"S%b\0%d" % (member, day)
 
 
 def payments_prefix(member: bytes, order_id: str) -> bytes:

@@ -105,6 +105,7 @@ class CompiledProgramme:
             for measure in {ladder.qualified_by for ladder in self.ladders}
         }
         """The ladders by what they measure: a wallet, or money."""
+        self.transfers: Final = programme.transfers
         compiled = [(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets]
         self.rule_sets: Final[Mapping[str, CompiledRuleSet]] = {
             rule_set.hash: rule_set for _, rule_set in compiled
