@@ -42,6 +42,7 @@ def activate(
             next_ms = activates_ms
             break
         lot = decode_lot(wallet, activates_ms, expires_ms, earned_ms, lot_id, value)
+        lot.awaits = None
         points = lot.points
         totals.pending -= points
         book.state.delete(key)

@@ -176,6 +176,9 @@ def conservation(account: Account) -> list[tuple[str, int, int]]:
 
 def encode_lot(lot: Lot) -> bytes:
     """Return a lot's value; its key holds the wallet, the times and the id."""
+    if lot.awaits is not None:
+        row = [lot.points, lot.order_id, lot.rule_id, lot.store_id, lot.awaits]
+        return _VERSION_BYTE + dumps(row)
     return _VERSION_BYTE + dumps([lot.points, lot.order_id, lot.rule_id, lot.store_id])
 
 

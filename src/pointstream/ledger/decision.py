@@ -60,6 +60,7 @@ class Outcome(StrEnum):
     NOTHING_EARNED = "nothing_earned"
     ORDER_REFUNDED = "order_refunded"
     ORDER_CANCELLED = "order_cancelled"
+    ORDER_COMPLETED = "order_completed"
     PARKED_UNTIL_ORDER = "parked_until_order"
     POINTS_REDEEMED = "points_redeemed"
     POINTS_HELD = "points_held"

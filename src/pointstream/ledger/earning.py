@@ -11,11 +11,13 @@ from pointstream.contracts.inputs import (
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import remembered
+from pointstream.ledger.completing import completed
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.moves import give
 from pointstream.ledger.orders import grant_fits, too_many, wrong_currency
 from pointstream.ledger.records import Account, Run
-from pointstream.ledger.state import business_key
+from pointstream.ledger.state import business_key, time_bytes
+from pointstream.ledger.waiting import activity_key
 from pointstream.rules.model import Reward
 
 __all__ = ["activity_recorded", "checkin_recorded", "first_order", "referral_registered"]
@@ -143,8 +145,8 @@ def first_order(
 def activity_recorded(
     book: Book, member: bytes, event: ActivityRecorded, cause: Cause, src: Source
 ) -> Decision:
-    """Award an activity, once per activity and reference."""
-    key = business_key(member, "activity", event.activity, event.reference)
+    """Award an activity, once per activity and reference; orders may have waited for it."""
+    key = activity_key(member, event.activity, event.reference)
     if book.memory.knows(key):
         return Decision(Outcome.ACTIVITY_ALREADY_AWARDED)
     if event.currency is not None and event.currency != book.programme.currency:
@@ -155,9 +157,22 @@ def activity_recorded(
             points = reward.points(event.quantity, event.value_minor)
             if points:
                 grants.append((reward, points))
-    return _award_once(
-        book, member, event.member_id, key, grants, cause, src, reason=event.activity
+    decision = _award_once(
+        book,
+        member,
+        event.member_id,
+        key,
+        grants,
+        cause,
+        src,
+        reason=event.activity,
+        body=time_bytes(cause.occurred_ms),
     )
+    if not decision.dead_letters:
+        account = book.account(event.member_id, member)
+        if completed(book, account, event.activity, event.reference, cause) and not grants:
+            decision.outcome = Outcome.ORDER_COMPLETED
+    return decision
 
 
 def _award_once(
@@ -170,19 +185,20 @@ def _award_once(
     source: Source,
     *,
     reason: str | None = None,
+    body: bytes = b"",
 ) -> Decision:
     account = book.account(member_id, member)
     if not grant_fits(account, grants):
         return too_many(source)
-    _remember(book, key, cause)
+    _remember(book, key, cause, body)
     for reward, points in grants:
         give(book, account, reward, points, cause, cause.occurred_ms, reason=reason)
     book.active(account, cause.occurred_ms)
     return Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
 
 
-def _remember(book: Book, key: bytes, cause: Cause) -> None:
+def _remember(book: Book, key: bytes, cause: Cause, body: bytes = b"") -> None:
     # From the event's own date, if that is ahead: until the key is forgotten, the event must have
     # become too old to be taken again.
     since_ms = max(book.now_ms, cause.occurred_ms)
-    book.memory.put(key, remembered(since_ms + book.programme.refund_window_ms))
+    book.memory.put(key, remembered(since_ms + book.programme.refund_window_ms, body))

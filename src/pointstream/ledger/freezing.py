@@ -14,6 +14,7 @@ from pointstream.ledger.answers import accepted, rejected
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import Decision, Outcome
+from pointstream.ledger.moves import overdue
 from pointstream.ledger.records import Account
 
 __all__ = ["frozen", "unfrozen"]
@@ -38,6 +39,6 @@ def unfrozen(book: Book, account: Account, event: AccountUnfreeze, cause: Cause)
         if totals.pending:
             book.ring(account, activate(book, account, wallet, totals, book.now_ms, cause))
     for wallet, totals in account.wallets.items():
-        if totals.horizon and totals.horizon[0][0] <= book.now_ms:
+        if overdue(book, account, totals):
             book.ring(account, expire(book, account, wallet, totals, book.now_ms, cause))
     return accepted(account, event, Outcome.UNFROZEN)

@@ -88,6 +88,7 @@ _REMEMBERED: Final = frozenset(
         Outcome.NOTHING_EARNED,
         Outcome.ORDER_REFUNDED,
         Outcome.ORDER_CANCELLED,
+        Outcome.ORDER_COMPLETED,
         Outcome.PARKED_UNTIL_ORDER,
         Outcome.MEMBER_RECORDED,
         # Under way: a repeat must not start it again before the answer is there.

@@ -13,6 +13,7 @@ from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
 from pointstream.ledger.state import NEVER, lot_key, lots_prefix, pending_key, prefix_stop
+from pointstream.ledger.waiting import wait
 from pointstream.rules.compile import CompiledWallet
 from pointstream.rules.model import Reward
 
@@ -23,6 +24,7 @@ __all__ = [
     "lapse",
     "look_ahead",
     "new_lot",
+    "overdue",
     "reduce",
     "spendable",
     "take",
@@ -44,6 +46,8 @@ def give(
     totals = book.totals(account, wallet.id)
     lot_id = cause.entry_id(account.seq + 1)
     lot = new_lot(book, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)
+    if wallet.on_activity is not None and order_id is not None:
+        wait(book, account, wallet, lot)
     totals.earned += points
     if lot.over_by(book.now_ms):
         # Over before it came: it is no balance at any time, and pays no debt.
@@ -223,6 +227,11 @@ def spendable(book: Book, account: Account, wallet: str, alive_ms: int) -> int:
     if totals is None:
         return 0
     return totals.available - expiring(book, account, wallet, totals, alive_ms)
+
+
+def overdue(book: Book, account: Account, totals: Totals) -> bool:
+    """Tell whether a wallet has available points that are over by partition time."""
+    return bool(totals.horizon) and totals.horizon[0][0] <= book.now_ms
 
 
 def look_ahead(book: Book, account: Account, wallet: str, totals: Totals) -> None:

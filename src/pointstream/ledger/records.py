@@ -219,6 +219,8 @@ class Lot:
     order_id: str | None
     rule_id: str | None
     store_id: str | None
+    awaits: str | None = None
+    """The activity that makes the lot spendable, while it is pending for it."""
 
     def over_by(self, at_ms: int) -> bool:
         """Tell whether the lot was due to activate and to expire by a time."""

@@ -62,24 +62,46 @@ class Calendar:
         at_ms = earned_at_ms + policy.after // _MS
         if policy.end_of is EndOf.DAY:
             return self.start_of_day_ms(self.local_day(at_ms) + 1)
+        if policy.on_days:
+            # The day that begins at that moment or next.
+            return self._first_of_days_ms(policy.on_days, self.local_day(at_ms - 1) + 1)
         return at_ms
 
     def expires_at_ms(self, policy: Expiry, earned_at_ms: int) -> int | None:
-        """Return the first instant at which points earned then are gone, or None for never."""
-        if not policy.months and not policy.days:
+        """Return the first instant at which points earned then are gone, or None for never.
+
+        For a sliding policy `earned_at_ms` is the latest activity.
+        """
+        if policy.period is None and not policy.months and not policy.days:
             return None
-        if policy.end_of is EndOf.NONE:
+        if policy.period is None and policy.end_of is EndOf.NONE:
             local = self._local(earned_at_ms)
             moved = _add_months(local.date(), policy.months) + timedelta(days=policy.days)
             return self._instant_ms(datetime.combine(moved, local.time()))
         return self.expires_at_end_ms(policy, self.local_day(earned_at_ms))
 
     def expires_at_end_ms(self, policy: Expiry, earned_day: int) -> int:
-        """Return the expiry of points earned on a local day, for a policy with `end_of`."""
+        """Return the expiry of points earned on a local day, for a policy with `end_of` or a
+        `period`."""
         start = date.fromordinal(_EPOCH_ORDINAL + earned_day)
+        if policy.period is not None:
+            start = _first_day_after(policy.period, start)
+            end = _add_months(start, policy.months) + timedelta(days=policy.days)
+            return self._instant_ms(datetime(end.year, end.month, end.day))
         moved = _add_months(start, policy.months) + timedelta(days=policy.days)
         end = _first_day_after(policy.end_of, moved)
         return self._instant_ms(datetime(end.year, end.month, end.day))
+
+    def _first_of_days_ms(self, days: tuple[int, ...], first_day: int) -> int:
+        """Return the beginning of the first of some days of the month, from a local day on."""
+        latest = max(days)
+        number = first_day
+        while True:
+            day = date.fromordinal(_EPOCH_ORDINAL + number)
+            last = monthrange(day.year, day.month)[1]
+            if day.day in days or (day.day == last and latest > last):
+                return self.start_of_day_ms(number)
+            number += 1
 
     def _local(self, at_ms: int) -> datetime:
         return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(self.zone).replace(tzinfo=None)

@@ -52,11 +52,18 @@ class CompiledWallet:
         self._activation = wallet.activation
         self._expiry = wallet.expiry
         self._calendar = calendar
-        self.at_once: Final = not wallet.activation.after and (
-            wallet.activation.end_of is EndOf.NONE
+        self.at_once: Final = (
+            not wallet.activation.after
+            and wallet.activation.end_of is EndOf.NONE
+            and not wallet.activation.on_days
         )
-        """Whether points are spendable as soon as they are earned."""
-        self._by_day = wallet.expiry.end_of is not EndOf.NONE
+        """Whether points are spendable as soon as they are earned, or as what they wait for."""
+        self.on_activity: Final = wallet.activation.on_activity
+        """The activity that the points of an order wait for."""
+        at_latest = wallet.activation.at_latest
+        self.at_latest_ms: Final = None if at_latest is None else at_latest // _MS
+        """How long after it was earned a lot stops waiting; None for never."""
+        self._by_day = wallet.expiry.end_of is not EndOf.NONE or wallet.expiry.period is not None
         # One entry per local day on which points were earned: small, and a pure result.
         self._expires_by_day: dict[int, int] = {}
 
