@@ -19,8 +19,10 @@ swept_or_not = pytest.mark.parametrize("swept", [False, True])
 
 def sweep(bench: Bench) -> None:
     """Let the sweep go all the way round, as it does when many events have come."""
-    bench.ledger._memory.new = SWEEP_EVERY
-    bench.order(f"sweeps-{bench.now_ms}", 1, member="other")
+    for ledger in bench.ledgers:
+        ledger._memory.new = SWEEP_EVERY
+    for member in ("other", "another", "third"):  # in every partition, if there are several
+        bench.order(f"sweeps-{bench.now_ms}", 1, member=member)
 
 
 def test_id_used_again_when_it_is_forgotten_makes_entries_and_lots_of_its_own() -> None:

@@ -69,6 +69,7 @@ def test_timers_due_at_one_instant_are_read_once() -> None:
     assert state.read[b"t"] <= 4 * 300
 
 
+@pytest.mark.bare_ledger("gives the limit of each step itself")
 @pytest.mark.case(20)
 @pytest.mark.parametrize("limit", [1, 7, 299])
 def test_timers_rung_in_steps_make_what_one_step_makes(limit: int) -> None:
@@ -93,6 +94,7 @@ def test_timers_rung_in_steps_make_what_one_step_makes(limit: int) -> None:
     assert bench.state.values == whole.state.values
 
 
+@pytest.mark.bare_ledger("gives the limit of each step itself")
 @pytest.mark.case(22, 23)
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_holds_that_end_by_time_in_steps_make_what_one_step_makes(limit: int) -> None:

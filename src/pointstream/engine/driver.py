@@ -184,8 +184,10 @@ class EngineTestDriver:
         guards: Guards | None = None,
         broker: MemoryBroker | None = None,
         stale_seek: int = 0,
+        runner: asyncio.Runner | None = None,
     ) -> None:
-        """`inputs` and `ticks` are the topics of the tasks.
+        """`inputs` and `ticks` are the topics of the tasks. A `runner` can be shared by drivers;
+        who made it closes it.
 
         `stale_seek` makes the consumer start that many records below the task's position, as Faust
         can when it reads an offset from before a commit that is just finishing.
@@ -202,7 +204,8 @@ class EngineTestDriver:
         self._owners: dict[int, _Owner] = {}
         self._crash: Boundary | CommitFate | None = None
         self._crash_after = 0
-        self._runner = asyncio.Runner()
+        self._own_runner = runner is None
+        self._runner = runner or asyncio.Runner()
 
     # -- input ---------------------------------------------------------------------------
 
@@ -351,5 +354,6 @@ class EngineTestDriver:
         return total
 
     def close(self) -> None:
-        """Release the event loop."""
-        self._runner.close()
+        """Release the event loop, unless it was given."""
+        if self._own_runner:
+            self._runner.close()
