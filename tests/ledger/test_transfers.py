@@ -74,7 +74,7 @@ class Post:
                     account = partition.account(key[1:].decode())
                     for totals in account.wallets.values():
                         total += totals.available + totals.pending + totals.held - totals.debt
-                elif key[:1] == b"x":
+                elif key[:1] == b"w":
                     total += decode_transfer("points", value).points
             total -= sum(
                 # Taken in already; only the sender has yet to hear of it.
@@ -83,7 +83,7 @@ class Post:
                 for message in partition.messages
                 if message.type == "transfer.settled"
                 and message.body["reason"] is None
-                and key == b"xm1\0" + message.body["transfer_id"].encode()
+                and key == b"wm1\0" + message.body["transfer_id"].encode()
             )
         return total
 
@@ -136,7 +136,7 @@ def gone(post: Post) -> bool:
     """Whether nothing is left of any transfer but its flows."""
     post.sender.flush()
     return post.sender.account("m1").transfers == 0 and not any(
-        key[:1] == b"x" for p in post.partitions for key in p.state.values
+        key[:1] == b"w" for p in post.partitions for key in p.state.values
     )
 
 

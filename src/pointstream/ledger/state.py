@@ -13,7 +13,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
     t due what                                timer: what is due when
-    x member NUL transfer                     transfer under way from a member, with its lots
+    w member NUL transfer                     transfer on its way from a member, with its lots
     z                                         partition: its time, and where the sweep stands
 
 Everything that is only remembered for a while has an upper-case kind, and a value that begins with
@@ -198,7 +198,7 @@ def hold_key(member: bytes, hold_id: str) -> bytes:
 
 
 def transfer_key(member: bytes, transfer_id: str) -> bytes:
-    return b"x%b\0%b" % (member, transfer_id.encode())
+    return b"w%b\0%b" % (member, transfer_id.encode())
 
 
 def sent_key(member: bytes, day: int) -> bytes:

@@ -39,7 +39,6 @@ from pointstream.ledger.messages import Message
 from pointstream.ledger.moves import credit, spendable, take
 from pointstream.ledger.records import Account, Lot, Transfer
 from pointstream.ledger.state import (
-    account_key,
     lots_prefix,
     prefix_stop,
     sent_key,
@@ -234,7 +233,8 @@ def _not_taken(book: Book, account: Account, points: int) -> Reason | None:
     """Return why a member cannot be given points by another, or None."""
     if account.erased:
         return Reason.RECIPIENT_ERASED
-    if not account.changed and book.state.get(account_key(account.member)) is None:
+    if not account.updated_ms:
+        # Nothing was ever told about this member: most likely the id was mistyped.
         return Reason.RECIPIENT_UNKNOWN
     if account.frozen:
         return Reason.RECIPIENT_FROZEN
