@@ -208,6 +208,7 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
             created on the broker then.
     """
     configure_logs(level=log_level)
+    _use_fast_loop()
     exit_when_asked(say=lambda: logger.info("worker stopped"))
     try:
         # All of it before the broker is touched.
@@ -221,6 +222,15 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
         raise CannotStart(str(error)) from error
     with lock:
         return _run(settings, processors, log_level)
+
+
+def _use_fast_loop() -> None:
+    """Run on uvloop where there is one: not on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def _run(settings: Settings, processors: Callable[[int], Processor], log_level: str) -> int:
