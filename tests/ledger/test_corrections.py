@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
 from ledger_support import DAY_MS, SPEND, START_MS, Bench, outcomes, programme, rule
 
 from pointstream.contracts.wire import rfc3339
@@ -152,87 +149,3 @@ def test_a_hold_of_very_many_lots_is_split_into_entries() -> None:
     for decision in (held, voided):
         assert [entry["amount"] for entry in decision.entries] == [2 * LOTS_PER_ENTRY, 10]
     assert bench.available() == everything
-
-
-COMMANDS: dict[str, dict[str, Any]] = {
-    "points.redeem": {"points": 1},
-    "points.hold": {"hold_id": "new", "points": 1},
-    "points.capture": {"hold_id": "open"},
-    "points.void": {"hold_id": "open"},
-    "points.adjust": {"points": 1},
-    "points.clear": {},
-    "account.freeze": {},
-    "account.unfreeze": {},
-}
-SPENDING = {"points.redeem", "points.hold", "points.capture", "points.void"}
-
-
-@pytest.mark.parametrize("type_", COMMANDS)
-def test_each_role_may_do_its_own(type_: str) -> None:
-    """Members spend, shops adjust too on their own matters, head office and system do all."""
-    spending = type_ in SPENDING
-    of_shop = spending or type_ == "points.adjust"
-    asked: list[tuple[dict[str, Any], str | None, bool]] = [
-        (MEMBER, None, spending),
-        ({"id": "m2", "role": "member"}, None, False),
-        (STORE, "s1", of_shop),
-        (STORE, "s2", False),
-        (STORE, None, False),
-        ({"id": "till-4", "role": "store"}, None, False),
-        ({"id": "boss", "role": "head_office"}, "s2", True),
-        ({"id": "job", "role": "system"}, None, True),
-    ]
-    for actor, store_id, allowed in asked:
-        bench = Bench()
-        bench.order("o1", 100)
-        bench.hold("open", 10)
-        before = bench.books()
-        where = {} if store_id is None else {"store_id": store_id}
-
-        decision = bench.command(type_, actor=actor, event_id="c1", **COMMANDS[type_], **where)
-
-        assert (decision.outcome is not Outcome.NOT_PERMITTED) == allowed, (actor, store_id)
-        if allowed:
-            assert all(entry["actor_id"] == actor["id"] for entry in decision.entries)
-        else:
-            after = bench.books()
-            del after[b"Mm1\0c1"]
-            assert after == before
-
-
-def test_a_shop_cannot_end_another_shops_hold() -> None:
-    """One that no shop made can be ended by any, and head office ends all."""
-    bench = Bench()
-    bench.order("o1", 100)
-    bench.hold("theirs", 10, store_id="s2")
-    bench.hold("ours", 10, store_id="s1", actor=STORE)
-    bench.hold("online", 10, actor=MEMBER)
-
-    for end in (bench.capture, bench.void):
-        theirs = end("theirs", actor=STORE, store_id="s1")
-        assert theirs.outcome is Outcome.NOT_PERMITTED
-    assert bench.capture("ours", actor=STORE, store_id="s1").outcome is Outcome.POINTS_CAPTURED
-    assert bench.capture("online", actor=STORE, store_id="s1").outcome is Outcome.POINTS_CAPTURED
-    assert bench.void("theirs").outcome is Outcome.POINTS_VOIDED
-
-
-def test_one_adjustment_moves_no_more_than_its_role_may() -> None:
-    """Up or down; a role that the programme does not name has no limit."""
-    bench = Bench(programme(adjust_limits={"store": 100, "head_office": 1_000}))
-    ours = {"actor": STORE, "store_id": "s1"}
-
-    assert outcomes(
-        bench.adjust(100, **ours),
-        bench.adjust(101, **ours),
-        bench.adjust(-101, **ours),
-        bench.adjust(1_000),
-        bench.adjust(1_001),
-        bench.adjust(5_000, actor={"id": "job", "role": "system"}),
-    ) == [
-        Outcome.POINTS_ADJUSTED,
-        Outcome.NOT_PERMITTED,
-        Outcome.NOT_PERMITTED,
-        Outcome.POINTS_ADJUSTED,
-        Outcome.NOT_PERMITTED,
-        Outcome.POINTS_ADJUSTED,
-    ]

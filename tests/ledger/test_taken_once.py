@@ -224,7 +224,6 @@ def test_rejected_command_leaves_only_its_answer() -> None:
     [
         ("account.merge", {"into_member_id": "m2", "reason": "asked"}),
         ("account.erase", {"reason": "asked"}),
-        ("review.release", {"flag_id": "f", "reason": "asked"}),
         ("points.redeem", {"item_id": "mug"}),
     ],
 )

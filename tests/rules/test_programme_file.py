@@ -44,8 +44,11 @@ def test_the_default_programme_is_sound() -> None:
         ("currency: CNY", "currency: CNY\ncurrency: CNY", "'currency' is given twice"),
         ("wallets:", "wallets: [", "expected the node content"),
         ("hold_time: P1D", "hold_time: P0D", "hold_time: Input should be greater than 0"),
-        ("  store: 500", "  shop: 500", "adjust_limits.shop"),
-        ("  store: 500", "  store: -1", "adjust_limits.store: Input should be greater"),
+        ("  store:\n", "  shop:\n", "limits.shop"),
+        ("adjust: 500", "adjust: -1", "limits.store.adjust: Input should be greater"),
+        ("adjust: 500", "adjusts: 1", "limits.store.adjusts: Extra inputs"),
+        ("consent_always: []", "consent_always: [account.eat]", "consent_always[0]: Input should"),
+        ("consent_window: P7D", "consent_window: P0D", "consent_window: Input should be greater"),
         ("park_window: P7D", "park_window: 7 days of waiting", "park_window: Input should be"),
     ],
 )

@@ -110,6 +110,8 @@ class BalanceChange(BaseModel):
     """Names one transfer: all of its entries carry it, at the sender and at the recipient."""
     counterparty_id: Id | None = None
     """The other member of the transfer."""
+    confirmed_by: Id | None = None
+    """The second actor, who consented to what is above the first one's limit."""
 
 
 class CrmSync(BaseModel):

@@ -26,6 +26,7 @@ __all__ = [
     "EndOf",
     "Expiry",
     "ExpiryKind",
+    "Limits",
     "Programme",
     "RefundPolicy",
     "TransferFee",
@@ -174,6 +175,32 @@ class Transfers(_Strict):
         return self
 
 
+class Limits(_Strict):
+    """The most points that one command of a role may move by itself; left out: no limit."""
+
+    redeem: Limit | None = None
+    hold: Limit | None = None
+    transfer: Limit | None = None
+    adjust: Limit | None = None
+    clear: Limit | None = None
+
+
+GivenCommand = Literal[
+    "points.redeem",
+    "points.hold",
+    "points.capture",
+    "points.void",
+    "points.transfer",
+    "points.adjust",
+    "points.clear",
+    "account.freeze",
+    "account.unfreeze",
+    "account.merge",
+    "account.erase",
+]
+"""A command that can be made to wait: all but the reviews, by which waiting ends."""
+
+
 class Programme(_Strict):
     """The settings of one ledger. All spans are of partition time unless said otherwise."""
 
@@ -208,8 +235,16 @@ class Programme(_Strict):
         gt=timedelta(0),
         description="How long a hold lasts that does not say until when.",
     )
-    adjust_limits: dict[Role, Limit] = Field(
-        {}, description="By role: the most points that one adjustment may move. Unnamed: no limit."
+    limits: dict[Role, Limits] = Field(
+        {}, description="By role: what one actor may do alone. Above it, a second must consent."
+    )
+    consent_always: tuple[GivenCommand, ...] = Field(
+        (), description="Commands that need a second actor whoever gives them, at any amount."
+    )
+    consent_window: Duration = Field(
+        timedelta(days=7),
+        gt=timedelta(0),
+        description="How long a command waits for a second actor's consent.",
     )
     ladders: tuple[Ladder, ...] = Field(
         (), max_length=4, description="Of tiers, side by side; the first is the main one."

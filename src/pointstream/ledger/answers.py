@@ -7,7 +7,7 @@ from pointstream.contracts.vocabulary import CommandOutcome, Reason
 from pointstream.ledger.decision import Answer, Decision, Outcome
 from pointstream.ledger.records import Account
 
-__all__ = ["MAIN_WALLET", "accepted", "rejected"]
+__all__ = ["MAIN_WALLET", "accepted", "rejected", "rejection", "wallet_of"]
 
 MAIN_WALLET = "points"
 """What a command means that names no wallet."""
@@ -24,9 +24,22 @@ def rejected(
     account: Account, event: CommandEnvelope, reason: Reason, wallet: str = MAIN_WALLET
 ) -> Decision:
     """Return the decision about a command that would have broken a rule."""
+    return Decision(Outcome(reason.value), result=rejection(account, event, reason, wallet))
+
+
+def rejection(
+    account: Account, event: CommandEnvelope, reason: Reason, wallet: str = MAIN_WALLET
+) -> Answer:
+    """Return the answer to a command that would have broken a rule."""
     answer = _answer(account, event, wallet, CommandOutcome.REJECTED)
     answer["reason"] = reason.value
-    return Decision(Outcome(reason.value), result=answer)
+    return answer
+
+
+def wallet_of(event: CommandEnvelope) -> str:
+    """Return the wallet that a command means."""
+    wallet: str | None = getattr(event, "wallet", None)
+    return wallet or MAIN_WALLET
 
 
 def _answer(

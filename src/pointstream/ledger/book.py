@@ -275,6 +275,8 @@ class Book:
             entry["ruleset_hash"] = reward.ruleset_hash
         if cause.actor_id is not None:
             entry["actor_id"] = cause.actor_id
+            if cause.confirmed_by is not None:
+                entry["confirmed_by"] = cause.confirmed_by
         if reason is not None or cause.reason is not None:
             entry["reason"] = reason if reason is not None else cause.reason
         if transfer_id is not None:

@@ -18,6 +18,7 @@ class Cause:
         "base",
         "brand_id",
         "channel",
+        "confirmed_by",
         "event_id",
         "occurred_ms",
         "offset",
@@ -41,6 +42,8 @@ class Cause:
     channel: str | None
     actor_id: str | None
     reason: str | None
+    confirmed_by: str | None
+    """The second actor, where one had to consent."""
 
     def __init__(self, member: bytes, event: MemberEvent, occurred_ms: int, source: Source) -> None:
         self.event_id = event_id = event.event_id
@@ -52,7 +55,7 @@ class Cause:
         self.store_id = event.store_id
         self.brand_id = event.brand_id
         self.channel = event.channel
-        self.actor_id = self.reason = None
+        self.actor_id = self.reason = self.confirmed_by = None
         if isinstance(event, CommandEnvelope):
             self.actor_id = event.actor.id
             self.reason = getattr(event, "reason", None)  # commands that members give have none
@@ -64,6 +67,7 @@ class Cause:
         cause = cls.__new__(cls)
         cause.event_id = cause.topic = cause.partition = cause.offset = None
         cause.store_id = cause.brand_id = cause.channel = cause.actor_id = cause.reason = None
+        cause.confirmed_by = None
         cause.type = type
         cause.occurred_ms = due_ms
         cause.base = _base(member, type)
@@ -89,7 +93,7 @@ class Cause:
         cause.event_id, cause.type, cause.occurred_ms = event_id, type, occurred_ms
         cause.topic, cause.partition, cause.offset = source.topic, source.partition, source.offset
         cause.store_id = cause.brand_id = cause.channel = None
-        cause.actor_id, cause.reason = actor_id, reason
+        cause.actor_id, cause.reason, cause.confirmed_by = actor_id, reason, None
         cause.base = _base(member, event_id)
         return cause
 

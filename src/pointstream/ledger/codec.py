@@ -49,6 +49,7 @@ __all__ = [
     "lot_rows",
     "lots_of_rows",
     "remembered",
+    "remembered_body",
     "remembered_until_ms",
     "split_lot_key",
     "split_pending_key",
@@ -85,6 +86,11 @@ def remembered(until_ms: int, body: bytes = b"") -> bytes:
 def remembered_until_ms(value: bytes) -> int:
     """Return until when a remembered value counts; at that time it does no more."""
     return int.from_bytes(value[_UNTIL], "big")
+
+
+def remembered_body(value: bytes) -> list[Any]:
+    """Return what a remembered value says besides until when it counts. Raises `StateCorrupt`."""
+    return decode_list(value, _BODY)
 
 
 def encode_account(account: Account) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pointstream.contracts.inputs import (
     AccountFreeze,
     AccountUnfreeze,
-    CommandEnvelope,
+    Command,
     PointsAdjust,
     PointsCapture,
     PointsClear,
@@ -20,11 +20,19 @@ from pointstream.contracts.inputs import (
     PointsRedeem,
     PointsTransfer,
     PointsVoid,
+    ReviewReject,
+    ReviewRelease,
 )
 from pointstream.contracts.vocabulary import MovementType, Reason
 from pointstream.ledger.answers import MAIN_WALLET, accepted, rejected
 from pointstream.ledger.book import Book, lot_change
 from pointstream.ledger.cause import Cause
+from pointstream.ledger.consent import (
+    await_consent,
+    consent_needed,
+    released,
+    review_rejected,
+)
 from pointstream.ledger.corrections import points_adjusted, points_cleared
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.freezing import frozen, unfrozen
@@ -38,17 +46,26 @@ from pointstream.ledger.transfers import points_transferred
 __all__ = ["command_given"]
 
 
-def command_given(
-    book: Book, member: bytes, event: CommandEnvelope, cause: Cause, src: Source
-) -> Decision:
+def command_given(book: Book, member: bytes, event: Command, cause: Cause, src: Source) -> Decision:
     """Carry out a command, or say which rule it would have broken."""
     account = book.account(event.member_id, member)
+    if not permitted(event):
+        return rejected(account, event, Reason.NOT_PERMITTED)
     handler = _HANDLERS.get(type(event))
     if handler is None:
         return rejected(account, event, Reason.NOT_SUPPORTED)
-    if not permitted(book.programme, event):
-        return rejected(account, event, Reason.NOT_PERMITTED)
+    excess = consent_needed(book, account, event)
+    if excess is not None:
+        return await_consent(book, account, event, src, excess)
     return handler(book, account, event, cause)
+
+
+def _carry_out(book: Book, account: Account, event: Command, cause: Cause) -> Decision:
+    return _HANDLERS[type(event)](book, account, event, cause)
+
+
+def _review_released(book: Book, account: Account, event: ReviewRelease, cause: Cause) -> Decision:
+    return released(book, account, event, cause, _carry_out)
 
 
 def points_redeemed(book: Book, account: Account, event: PointsRedeem, cause: Cause) -> Decision:
@@ -104,4 +121,6 @@ _HANDLERS: Final[dict[type, Callable[[Book, Account, Any, Cause], Decision]]] = 
     PointsClear: points_cleared,
     AccountFreeze: frozen,
     AccountUnfreeze: unfrozen,
+    ReviewRelease: _review_released,
+    ReviewReject: review_rejected,
 }

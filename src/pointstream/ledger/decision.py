@@ -77,11 +77,15 @@ class Outcome(StrEnum):
     FROZEN = "frozen"
     UNFROZEN = "unfrozen"
     MEMBER_RECORDED = "member_recorded"
+    AWAITING_CONSENT = "awaiting_consent"
+    REVIEW_RELEASED = "review_released"
+    REVIEW_REJECTED = "review_rejected"
 
     # Timers
     POINTS_MOVED_BY_TIME = "points_moved_by_time"
     ORDER_NEVER_CAME = "order_never_came"
     HOLD_TIMED_OUT = "hold_timed_out"
+    CONSENT_NEVER_CAME = "consent_never_came"
 
     # Messages of owners of other partitions
     GRANTED = "granted"
@@ -117,6 +121,9 @@ class Outcome(StrEnum):
     HOLD_ALREADY_VOIDED = "hold_already_voided"
     CAPTURE_EXCEEDS_HOLD = "capture_exceeds_hold"
     TRANSFER_TO_SELF = "transfer_to_self"
+    FLAG_UNKNOWN = "flag_unknown"
+    FLAG_ALREADY_RELEASED = "flag_already_released"
+    FLAG_ALREADY_REJECTED = "flag_already_rejected"
     NOT_PERMITTED = "not_permitted"
     NOT_SUPPORTED = "not_supported"
 

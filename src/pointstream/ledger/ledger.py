@@ -93,6 +93,7 @@ _REMEMBERED: Final = frozenset(
         Outcome.MEMBER_RECORDED,
         # Under way: a repeat must not start it again before the answer is there.
         Outcome.TRANSFER_STARTED,
+        Outcome.AWAITING_CONSENT,
         # Ignored: the id must not come to stand for another content all the same.
         Outcome.ORDER_ALREADY_AWARDED,
         Outcome.REFUND_ALREADY_TAKEN,

@@ -1,8 +1,9 @@
-"""Who may give which command.
+"""Who may give which command, and up to how many points alone.
 
 `system` and `head_office` may give all of them. A member may spend, on the own account. A shop may
-do what its till and its service desk do, on matters of that shop. `adjust_limits` of the programme
-bound what one adjustment may move.
+do what its till and its service desk do, and review what they did, on matters of that shop.
+`limits` of the programme bound what one command may move; above them a second actor must consent
+(`consent.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from pointstream.contracts.inputs import (
+    Command,
     CommandEnvelope,
     PointsAdjust,
     PointsCapture,
@@ -17,32 +19,34 @@ from pointstream.contracts.inputs import (
     PointsRedeem,
     PointsTransfer,
     PointsVoid,
+    ReviewReject,
+    ReviewRelease,
 )
 from pointstream.contracts.vocabulary import Role
 from pointstream.ledger.records import Hold
 from pointstream.rules.compile import CompiledProgramme
 
-__all__ = ["may_end", "permitted"]
+__all__ = ["limit_of", "may_end", "permitted"]
 
 _OF_MEMBERS: Final = (PointsRedeem, PointsHold, PointsCapture, PointsVoid, PointsTransfer)
-_OF_STORES: Final = (*_OF_MEMBERS, PointsAdjust)
+_OF_STORES: Final = (*_OF_MEMBERS, PointsAdjust, ReviewRelease, ReviewReject)
 
 
-def permitted(programme: CompiledProgramme, event: CommandEnvelope) -> bool:
+def permitted(event: CommandEnvelope) -> bool:
     """Tell whether the actor may give this command, whatever the account looks like."""
     actor = event.actor
     if actor.role is Role.MEMBER:
         return isinstance(event, _OF_MEMBERS) and actor.id == event.member_id
-    if actor.role is Role.STORE and not (
+    return actor.role is not Role.STORE or (
         isinstance(event, _OF_STORES)
         and actor.store_id is not None
         and actor.store_id == event.store_id
-    ):
-        return False
-    if isinstance(event, PointsAdjust):
-        limit = programme.adjust_limits.get(actor.role)
-        return limit is None or abs(event.points) <= limit
-    return True
+    )
+
+
+def limit_of(programme: CompiledProgramme, event: Command, role: Role) -> int | None:
+    """Return how many points such a command may move when one actor of a role gives it alone."""
+    return programme.limits.get((role, event.type))
 
 
 def may_end(event: CommandEnvelope, hold: Hold) -> bool:

@@ -12,6 +12,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
+    w member NUL flag                         command that waits for a second actor's consent
     t due what                                timer: what is due when
     w member NUL transfer                     transfer on its way from a member, with its lots
     z                                         partition: its time, and where the sweep stands
@@ -20,6 +21,7 @@ Everything that is only remembered for a while has an upper-case kind, and a val
 the time until which it counts. That makes them one range for the sweep:
 
     B member NUL what NUL ids                 business key: it earned once
+    F member NUL flag                         how a flag ended
     H member NUL hold                         hold, open or ended
     M member NUL event_id                     event id, with the digest and a command's answer
     O member NUL order_id                     order, with what it earned and what was refunded
@@ -45,6 +47,7 @@ __all__ = [
     "business_key",
     "erased_key",
     "event_key",
+    "flag_key",
     "grant_key",
     "held_key",
     "held_prefix",
@@ -68,6 +71,8 @@ __all__ = [
     "time_bytes",
     "timer_key",
     "transfer_key",
+    "waiting_key",
+    "waiting_prefix",
 ]
 
 NEVER: Final = (1 << 64) - 1
@@ -204,6 +209,18 @@ def transfer_key(member: bytes, transfer_id: str) -> bytes:
 def sent_key(member: bytes, day: int) -> bytes:
     """Return the key of what a member sent on a local day, in days since 1970-01-01."""
     return b"S%b\0%d" % (member, day)
+
+
+def flag_key(member: bytes, flag_id: str) -> bytes:
+    return b"F%b\0%b" % (member, flag_id.encode())
+
+
+def waiting_prefix(member: bytes) -> bytes:
+    return b"w%b\0" % member
+
+
+def waiting_key(member: bytes, flag_id: str) -> bytes:
+    return waiting_prefix(member) + flag_id.encode()
 
 
 def payments_prefix(member: bytes, order_id: str) -> bytes:

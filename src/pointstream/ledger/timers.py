@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pointstream.ledger.aging import activate, expire
 from pointstream.ledger.book import Book
+from pointstream.ledger.consent import consent_never_came
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timed_out
@@ -24,6 +25,8 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         return give_up(book, what)
     if what[:1] == b"h":
         return hold_timed_out(book, what[1:], due_ms)
+    if what[:1] == b"w":
+        return consent_never_came(book, what[1:])
     if what[:1] != b"a":
         raise StateCorrupt(f"a timer of the unknown kind {what[:1]!r}")
     member = what[1:]

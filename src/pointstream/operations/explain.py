@@ -80,6 +80,7 @@ def _cause(entry: Fields, cause: Fields) -> str:
     kind = str(entry.get("cause_type") or "")
     order = f"order {entry['order_id']}" if entry.get("order_id") else ""
     actor = f"by {entry['actor_id']}" if entry.get("actor_id") else ""
+    actor += f" with the consent of {entry['confirmed_by']}" if entry.get("confirmed_by") else ""
     if kind == "order.paid":
         words = order + _of_money(cause, "paid_minor", cause.get("currency"))
     elif kind == "order.refunded":

@@ -103,7 +103,6 @@ class CompiledProgramme:
         self.refund_window_ms: Final = programme.refund_window // _MS
         self.restored_ms: Final = timedelta(days=programme.restored_days) // _MS
         self.hold_ms: Final = programme.hold_time // _MS
-        self.adjust_limits: Final[Mapping[Role, int]] = dict(programme.adjust_limits)
         self.ladders: Final = tuple(
             CompiledLadder(ladder, self.calendar) for ladder in programme.ladders
         )
@@ -113,6 +112,14 @@ class CompiledProgramme:
         }
         """The ladders by what they measure: a wallet, or money."""
         self.transfers: Final = programme.transfers
+        self.limits: Final[Mapping[tuple[Role, str], int]] = {
+            (role, f"points.{name}"): limit
+            for role, limits in programme.limits.items()
+            for name, limit in limits
+            if limit is not None
+        }
+        self.consent_always: Final = frozenset(programme.consent_always)
+        self.consent_ms: Final = programme.consent_window // _MS
         compiled = [(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets]
         self.rule_sets: Final[Mapping[str, CompiledRuleSet]] = {
             rule_set.hash: rule_set for _, rule_set in compiled
