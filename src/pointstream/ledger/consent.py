@@ -316,4 +316,4 @@ def _flag(
 
 
 def _timer(member: bytes, flag_id: str) -> bytes:
-    return b"w%b\0%b" % (member, flag_id.encode())
+    return b"v%b\0%b" % (member, flag_id.encode())

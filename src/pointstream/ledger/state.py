@@ -12,8 +12,8 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
-    w member NUL flag                         command that waits for a second actor's consent
     t due what                                timer: what is due when
+    v member NUL flag                         command that waits for a second actor's consent
     w member NUL transfer                     transfer on its way from a member, with its lots
     z                                         partition: its time, and where the sweep stands
 
@@ -216,7 +216,7 @@ def flag_key(member: bytes, flag_id: str) -> bytes:
 
 
 def waiting_prefix(member: bytes) -> bytes:
-    return b"w%b\0" % member
+    return b"v%b\0" % member
 
 
 def waiting_key(member: bytes, flag_id: str) -> bytes:

@@ -25,7 +25,7 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         return give_up(book, what)
     if what[:1] == b"h":
         return hold_timed_out(book, what[1:], due_ms)
-    if what[:1] == b"w":
+    if what[:1] == b"v":
         return consent_never_came(book, what[1:])
     if what[:1] != b"a":
         raise StateCorrupt(f"a timer of the unknown kind {what[:1]!r}")
