@@ -136,9 +136,9 @@ def test_what_is_taken_fits_the_schema(
         ),
         (
             outputs.CrmSync,
-            "member_id seq status tier tier_since tier_until available pending held debt "
-            "lifetime_earned lifetime_redeemed lifetime_expired next_expiry_at next_expiry_points "
-            "last_activity_at segments updated_at",
+            "member_id seq status tier tier_since tier_until next_tier next_tier_missing services "
+            "tiers available pending held debt lifetime_earned lifetime_redeemed lifetime_expired "
+            "next_expiry_at next_expiry_points last_activity_at segments updated_at",
         ),
         (
             outputs.MallSync,

@@ -32,6 +32,7 @@ __all__ = [
     "CrmSync",
     "DeadLetterHeaders",
     "FraudFlag",
+    "LadderStanding",
     "LotChange",
     "MallSync",
     "Reminder",
@@ -114,6 +115,20 @@ class BalanceChange(BaseModel):
     """The second actor, who consented to what is above the first one's limit."""
 
 
+class LadderStanding(BaseModel):
+    """A member's tier on one more ladder."""
+
+    model_config = _CONFIG
+
+    ladder: Id
+    tier: Id
+    tier_since: Timestamp | None = None
+    tier_until: Timestamp | None = None
+    next_tier: Id | None = None
+    next_tier_missing: Balance | None = None
+    services: Annotated[tuple[Text, ...], Strict(False)] = ()
+
+
 class CrmSync(BaseModel):
     """A member's latest standing; of the `points` wallet. Every other wallet adds
     `<wallet>_available`."""
@@ -133,6 +148,13 @@ class CrmSync(BaseModel):
     tier: Id | None = None
     tier_since: Timestamp | None = None
     tier_until: Timestamp | None = None
+    next_tier: Id | None = None
+    next_tier_missing: Balance | None = None
+    """What is missing to reach it: points, or minor units where the ladder measures money."""
+    services: Annotated[tuple[Text, ...], Strict(False)] = ()
+    """What the tier gives besides points."""
+    tiers: Annotated[tuple[LadderStanding, ...], Strict(False)] = ()
+    """On the programme's other ladders; the fields above are of its first."""
     available: Balance
     pending: Balance
     held: Balance
@@ -180,6 +202,8 @@ class TierChange(BaseModel):
 
     event_id: Id
     member_id: Id
+    ladder: Id | None = None
+    """The programme's ladder of tiers on which the member moved."""
     direction: Annotated[TierDirection, Strict(False)]
     from_tier: Id | None = None
     to_tier: Id

@@ -11,6 +11,7 @@ from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_lot, split_lot_key, split_pending_key
 from pointstream.ledger.moves import credit, lapse, look_ahead, reduce
+from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Lot, Totals
 from pointstream.ledger.state import NEVER, lots_prefix, pending_prefix, prefix_stop
 
@@ -36,6 +37,7 @@ def activate(
     moved: list[tuple[int, int, LotChange | None]] = []
     lots: list[Lot] = []
     over: list[Lot] = []
+    earned: list[tuple[int, int]] = []
     for key, value in book.state.scan(prefix, prefix_stop(prefix)):
         activates_ms, expires_ms, earned_ms, lot_id = split_pending_key(key, size)
         if activates_ms > due_ms:
@@ -50,12 +52,17 @@ def activate(
         if expires_ms > activates_ms:
             delta = credit(book, account, totals, lot)
             paid = points - delta
+            earned.append((points, earned_ms))
         else:
             over.append(lot)
         # The points were in the lot already: only what pays a debt leaves it.
         moved.append((points, delta, lot_change(lot_id, -paid, expires_ms, book)))
         lots.append(lot)
     _emit(book, account, wallet, totals, MovementType.ACTIVATED, moved, lots, due_ms, cause)
+    if earned and wallet in book.programme.measured_in:
+        counted = cause or Cause.timer(account.member, "timer.points.activated", due_ms)
+        for points, earned_ms in earned:
+            count(book, account, wallet, points, earned_ms, counted)
     for lot in over:
         lapse(book, account, totals, lot, cause)
     return next_ms

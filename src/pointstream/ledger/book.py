@@ -68,6 +68,8 @@ class Book:
         self.timers: Final = Schedule()
         self.entries: list[Entry] = []
         self.effects: Effects | None = None
+        self.measured: list[tuple[Account, Cause]] = []
+        """Accounts whose tiers must be looked at before the record is done, and why."""
         self._touched: list[tuple[Account, str, Totals]] = []
         self._accounts: dict[str, Account] = {}
         self._accounts_kept = accounts_kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from hashlib import blake2b
 
 from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
@@ -95,6 +96,12 @@ class Cause:
         cause.store_id = cause.brand_id = cause.channel = None
         cause.actor_id, cause.reason, cause.confirmed_by = actor_id, reason, None
         cause.base = _base(member, event_id)
+        return cause
+
+    def at(self, occurred_ms: int) -> Cause:
+        """Return the same cause, of what follows from it at another moment."""
+        cause = copy(self)
+        cause.occurred_ms = occurred_ms
         return cause
 
     def entry_id(self, seq: int) -> str:

@@ -28,6 +28,7 @@ from pointstream.ledger.records import (
     Transfer,
 )
 from pointstream.ledger.state import time_bytes
+from pointstream.rules.ladders import PLAIN
 
 __all__ = [
     "VERSION",
@@ -144,6 +145,8 @@ def _rare(account: Account) -> dict[str, Any]:
         rare["arriving"] = account.arriving
     if account.transfers:
         rare["transfers"] = account.transfers
+    if account.birthday:
+        rare["birthday"] = account.birthday
     if account.tiers:
         rare["tiers"] = {ladder: rank_row(rank) for ladder, rank in account.tiers.items()}
     return rare
@@ -229,6 +232,7 @@ def encode_order(order: Order) -> bytes:
                         award.points,
                         award.settled,
                         award.expired,
+                        *_by_tier(award),
                     ]
                     for award in order.awards
                 ],
@@ -244,6 +248,13 @@ def encode_order(order: Order) -> bytes:
             ]
         ),
     )
+
+
+def _by_tier(award: Award) -> tuple[int, ...]:
+    """Return what an award has only where there are tiers; values without it stay readable."""
+    if award.multiplier == PLAIN and not award.uncounted:
+        return ()
+    return award.multiplier, award.uncounted
 
 
 def decode_order(value: bytes) -> Order:

@@ -10,6 +10,7 @@ from pointstream.ledger.book import MAX_POINTS, Book, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.moves import credit, new_lot, spendable, take
+from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account
 
 __all__ = ["points_adjusted", "points_cleared"]
@@ -31,6 +32,9 @@ def points_adjusted(book: Book, account: Account, event: PointsAdjust, cause: Ca
         reason = _grant(book, account, event, wallet, cause)
         if reason is not None:
             return rejected(account, event, reason, wallet)
+    if wallet in book.programme.measured_in and not book.programme.wallets[wallet].spendable:
+        # A wallet that cannot be spent from is nothing but a measure: this is how it is put right.
+        count(book, account, wallet, event.points, book.now_ms, cause)
     return accepted(account, event, Outcome.POINTS_ADJUSTED, wallet)
 
 

@@ -58,6 +58,7 @@ from pointstream.ledger.state import (
     KeyValues,
     time_bytes,
 )
+from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
 from pointstream.rules.compile import CompiledProgramme
 
@@ -288,6 +289,8 @@ class Ledger:
     def _finish(self, decision: Decision) -> Decision:
         """Hand over the entries made, after the books of all touched wallets were checked."""
         book = self._book
+        if book.measured:
+            settle(book)
         if book.entries:
             decision.entries = book.entries
             book.entries = []

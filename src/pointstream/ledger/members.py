@@ -1,4 +1,4 @@
-"""What member events tell about a member. Points do not depend on it yet, standings show it."""
+"""What member events tell about a member: segments can give a tier, birthdays multiply points."""
 
 from __future__ import annotations
 
@@ -57,5 +57,9 @@ def member_recorded(
     account = book.account(event.member_id, member)
     if "segments" in newer:
         account.segments = list(newer["segments"][0])
+        if book.programme.ladders:
+            book.measured.append((account, cause))
+    if "birthday" in newer:
+        account.birthday = int(newer["birthday"][0][-5:].replace("-", ""))
     book.change(account)
     return Decision(Outcome.MEMBER_RECORDED)

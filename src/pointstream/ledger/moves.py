@@ -11,6 +11,7 @@ from pointstream.ledger.book import Book, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_lot_key
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
+from pointstream.ledger.progress import count
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
 from pointstream.ledger.state import NEVER, lot_key, lots_prefix, pending_key, prefix_stop
 from pointstream.ledger.waiting import wait
@@ -83,6 +84,11 @@ def give(
         reason=reason,
     )
     lot.points = points
+    if wallet.id in book.programme.measured_in:
+        # Late, and over by now: it counts all the same, as it would have in time. What is pending
+        # counts when it becomes active.
+        counts = kind is MovementType.EARNED and lot.expires_ms > lot.activates_ms
+        count(book, account, wallet.id, points if counts else 0, earned_ms, cause)
     if lot.over_by(book.now_ms):
         lapse(book, account, totals, lot)
     return lot

@@ -7,11 +7,13 @@ E - points(P - R), summed up over all refunds so far. Nothing depends on the ord
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
 from pointstream.contracts.inputs import OrderCancelled, OrderPaid, OrderRefunded
 from pointstream.contracts.programme import RefundPolicy
+from pointstream.contracts.tiers import MONEY
 from pointstream.contracts.vocabulary import DeadLetterCode, MovementType
 from pointstream.ledger.book import MAX_POINTS, Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
@@ -20,8 +22,11 @@ from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.moves import give, look_ahead, reduce, take
 from pointstream.ledger.parking import Parked, park, parked_for, unpark
 from pointstream.ledger.payments import give_back
+from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Award, Line, Lot, Order, Totals
 from pointstream.ledger.state import lot_key, order_key, pending_key
+from pointstream.ledger.tiers import multiplier_at
+from pointstream.rules.ladders import PLAIN
 from pointstream.rules.model import OrderReward, Reward
 
 __all__ = [
@@ -54,7 +59,7 @@ def wrong_currency(book: Book, currency: str, source: Source) -> Decision:
     )
 
 
-def grant_fits(account: Account, grants: list[tuple[Reward, int]]) -> bool:
+def grant_fits(account: Account, grants: Sequence[tuple[Reward, int]]) -> bool:
     """Tell whether a wallet can hold what is about to be given, whatever came before."""
     # The sum over all wallets bounds each of them, and is far from any real grant.
     granted = sum([points for _, points in grants])
@@ -96,13 +101,16 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
         taken_ms=book.now_ms,
     )
     earning_minor = order.earning_left_minor
-    grants: list[tuple[Reward, int]] = []
+    account = book.account(event.member_id, member)
+    multiplier = multiplier_at(book, account, earned_ms) if programme.ladders else PLAIN
+    grants: list[tuple[OrderReward, int]] = []
     for reward in programme.rules_at(earned_ms).orders:
         if reward.matches is None or reward.matches(event):
             points = reward.points(earning_minor)
+            if multiplier != PLAIN and reward.multiplied:
+                points = points * multiplier // PLAIN
             if points:
                 grants.append((reward, points))
-    account = book.account(event.member_id, member)
     if grants and not grant_fits(account, grants):
         return too_many(src)
 
@@ -120,8 +128,11 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
                 points,
                 # Over before the order came: gone already, as what expires later.
                 expired=points if lot.over_by(book.now_ms) else 0,
+                multiplier=multiplier if granted.multiplied else PLAIN,
             )
         )
+    if MONEY in programme.measured_in:
+        count(book, account, MONEY, event.paid_minor, earned_ms, cause)
     book.active(account, earned_ms)
     decision = Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
     if account.parked:
@@ -220,40 +231,74 @@ def _refund(
                 )
             refunds.append((line, part.refunded_minor))
 
+    paid_minor = order.money_left_minor
     for line, minor in refunds:
         line.refunded_minor += minor
     order.refunded_minor = refunded_minor
     if not order.paid_minor:
         order.returned = True
     order.refunds.append(refund)
-    _settle(book, account, event.order_id, order, cause)
+    _settle(book, account, event.order_id, order, paid_minor, cause)
     return Decision(Outcome.ORDER_REFUNDED)
 
 
 def _cancel(book: Book, account: Account, order_id: str, order: Order, cause: Cause) -> Decision:
     if order.cancelled:
         return Decision(Outcome.ORDER_ALREADY_CANCELLED)
+    paid_minor = order.money_left_minor
     order.cancelled = order.returned = True
-    _settle(book, account, order_id, order, cause)
+    _settle(book, account, order_id, order, paid_minor, cause)
     return Decision(Outcome.ORDER_CANCELLED)
 
 
-def _settle(book: Book, account: Account, order_id: str, order: Order, cause: Cause) -> None:
-    """Bring what was taken back in line with what is left of the order."""
+def _settle(
+    book: Book, account: Account, order_id: str, order: Order, paid_minor: int, cause: Cause
+) -> None:
+    """Bring what was taken back in line with what is left of the order; `paid_minor` was before."""
     # First what comes back, then what goes: points that paid for the order are balance by then, or
     # whoever has spent the rest would keep what the returned order earned.
     give_back(book, account, order_id, order, cause)
+    measured_in = book.programme.measured_in
     earning_minor = order.earning_left_minor
     for award in order.awards:
         reward = book.rule_set(award.ruleset_hash).orders[award.rule_id]
         if reward.keep_on_refund and order.money_left_minor:
             continue
         # What expired in the order's own lot is gone already: only the rest can be owed.
-        owed = award.points - reward.points(earning_minor) - award.settled - award.expired
+        left = reward.points(earning_minor) * award.multiplier // PLAIN
+        owed = award.points - left - award.settled - award.expired
+        pending = account.wallets[award.wallet].pending
         if owed > 0:
             award.settled += owed
             _claw_back(book, account, order_id, order, award, reward, owed, cause)
+        if award.wallet in measured_in:
+            pending -= account.wallets[award.wallet].pending
+            _uncount(book, account, order, award, award.points - left, pending, cause)
+    if MONEY in measured_in and paid_minor != order.money_left_minor:
+        lost_minor = paid_minor - order.money_left_minor
+        count(book, account, MONEY, -lost_minor, order.earned_ms, cause, order.taken_ms)
     book.active(account, cause.occurred_ms)
+
+
+def _uncount(
+    book: Book,
+    account: Account,
+    order: Order,
+    award: Award,
+    asked: int,
+    pending: int,
+    cause: Cause,
+) -> None:
+    """Take off the progress towards a tier what refunds ask back, spent or expired since or not.
+
+    `asked` is asked back by all refunds, of which `pending` points went just now before they
+    counted.
+    """
+    lost = asked - award.uncounted - pending
+    if asked > award.uncounted:
+        award.uncounted = asked
+        if lost > 0 and award.expires_ms > award.activates_ms:
+            count(book, account, award.wallet, -lost, order.earned_ms, cause, order.taken_ms)
 
 
 def _claw_back(

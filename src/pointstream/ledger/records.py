@@ -187,6 +187,9 @@ class Account:
     tiers: dict[str, Rank] = field(default_factory=dict)
     """By ladder; none where nothing was measured yet."""
 
+    birthday: int = 0
+    """Month * 100 + day; 0 if it was not told."""
+
     erased: bool = False
     """The member was erased: this account must never come to be. Not stored here."""
     changed: bool = False
@@ -243,6 +246,10 @@ class Award:
     """Of what refunds ask back, E - points(P - R): taken, become debt, or written off."""
     expired: int = 0
     """What expired in the award's own lot."""
+    multiplier: int = 1_000
+    """Of the tier at the order's time, in thousandths: refunds are counted with it."""
+    uncounted: int = 0
+    """Of what refunds ask back: what the member's progress towards a tier has without it."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pointstream.ledger.book import Book
 from pointstream.ledger.decision import Standing
 from pointstream.ledger.records import Account, Totals
+from pointstream.ledger.tiers import tier_fields
 
 __all__ = ["standing_of"]
 
@@ -48,11 +49,19 @@ def standing_of(book: Book, account: Account) -> Standing:
         if wallet != _MAIN_WALLET:
             other = account.wallets.get(wallet)
             crm_sync[f"{wallet}_available"] = other.available if other is not None else 0
+    ladders = book.programme.ladders
+    if ladders:
+        crm_sync.update(tier_fields(book, account, ladders[0]))
+        if len(ladders) > 1:
+            crm_sync["tiers"] = [
+                {"ladder": ladder.id, **tier_fields(book, account, ladder)}
+                for ladder in ladders[1:]
+            ]
     mall_sync = {
         "member_id": account.member_id,
         "seq": account.seq,
         "status": account.status,
-        "tier": None,
+        "tier": crm_sync["tier"],
         "available": totals.available,
         "held": totals.held,
         "next_expiry_at": next_expiry_at,

@@ -7,6 +7,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     m member                                  profile: what member events told
     l member NUL wallet NUL expires earned id spendable lot, in the order of spending
     q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
+    d member NUL ladder NUL day               what a ladder measured on a local day (4 bytes)
     e hash                                    a member was erased: all that is left
     g kind NUL key                            limit over all partitions: what of it is given away
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
@@ -45,6 +46,8 @@ __all__ = [
     "KeyValues",
     "account_key",
     "business_key",
+    "day_key",
+    "days_prefix",
     "erased_key",
     "event_key",
     "flag_key",
@@ -161,6 +164,14 @@ def pending_key(
         time_bytes(earned_ms),
         lot_id.encode(),
     )
+
+
+def days_prefix(member: bytes, ladder: str) -> bytes:
+    return b"d%b\0%b\0" % (member, ladder.encode())
+
+
+def day_key(member: bytes, ladder: str, day: int) -> bytes:
+    return days_prefix(member, ladder) + day.to_bytes(4, "big")
 
 
 def held_prefix(member: bytes, wallet: str, hold_id: str) -> bytes:

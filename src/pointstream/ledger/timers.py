@@ -2,7 +2,7 @@
 
 A timer rings at the time it is due, however late the tick that lets it ring: its entries carry that
 time, and are the same as if the worker had been up. At one instant activations come first, then
-expiries, then the ends of holds.
+changes of tiers, then expiries, then the ends of holds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timed_out
 from pointstream.ledger.parking import give_up
 from pointstream.ledger.state import NEVER
+from pointstream.ledger.tiers import review
 
 __all__ = ["ring"]
 
@@ -38,8 +39,10 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         # What a frozen account keeps pending waits for the command that unfreezes it.
         if totals.pending and not account.frozen:
             next_ms = min(next_ms, activate(book, account, wallet, totals, due_ms))
+    if book.programme.ladders:
+        review(book, account, due_ms)
     for wallet, totals in account.wallets.items():
         if totals.available:
             next_ms = min(next_ms, expire(book, account, wallet, totals, due_ms))
     book.ring(account, next_ms)
-    return Decision(Outcome.POINTS_MOVED_BY_TIME) if book.entries else None
+    return Decision(Outcome.POINTS_MOVED_BY_TIME) if book.entries or book.effects else None

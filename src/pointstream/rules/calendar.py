@@ -6,7 +6,7 @@ clock change of that night. All instants are milliseconds since the epoch, UTC.
 
 from __future__ import annotations
 
-from calendar import monthrange
+from calendar import isleap, monthrange
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -48,10 +48,12 @@ class Calendar:
         local = date.fromordinal(_EPOCH_ORDINAL + day)
         return local.year * 12 + local.month - 1
 
-    def month_and_day(self, at_ms: int) -> tuple[int, int]:
-        """Return the local month (1 to 12) and day of the month of an instant."""
+    def is_anniversary(self, at_ms: int, month: int, day: int) -> bool:
+        """Tell whether an instant falls on a day of the year; 29 February is the 28th elsewhen."""
         local = date.fromordinal(_EPOCH_ORDINAL + self.local_day(at_ms))
-        return local.month, local.day
+        if month == 2 and day == 29 and not isleap(local.year):
+            day = 28
+        return local.month == month and local.day == day
 
     def start_of_month_ms(self, month: int) -> int:
         """Return when a month begins, counted from January of the year 0."""

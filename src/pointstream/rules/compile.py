@@ -224,6 +224,7 @@ def _reward(rule: Rule, version: int, hash_: str) -> Reward:
             matches=matches,
             points=_per_amount(rule) if isinstance(rule, SpendRule) else _bonus(rule),
             keep_on_refund=rule.keep_on_refund,
+            multiplied=isinstance(rule, SpendRule),
         )
     if isinstance(rule, CheckInRule):
         streak = rule.streak

@@ -7,6 +7,7 @@ minor units. A period is a calendar month, quarter or year as a number that rise
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Final, Literal
@@ -55,6 +56,9 @@ class CompiledLadder:
             CompiledTier(tier, _bonus(ladder, tier, hash_)) for tier in ladder.tiers
         )
         self.first: Final = self.tiers[0].id
+        self.multiplies: Final = any(
+            max(tier.multiplier, tier.birthday_multiplier) > PLAIN for tier in self.tiers
+        )
         self._levels: Final = {tier.id: level for level, tier in enumerate(self.tiers)}
         measured = [
             (tier.threshold, level)
@@ -89,7 +93,11 @@ class CompiledLadder:
         """Return the level of a tier; 0 for one that the ladder does not have any more."""
         return self._levels.get(tier, 0)
 
-    def level_for(self, amount: int, segments: list[str]) -> int:
+    def tier(self, tier: str | None) -> CompiledTier:
+        """Return a tier by its id; the first for one that the ladder does not have any more."""
+        return self.tiers[self._levels.get(tier or "", 0)]
+
+    def level_for(self, amount: int, segments: Sequence[str]) -> int:
         """Return the highest level that an amount reaches or a segment is given."""
         level = self._measured[max(0, bisect_right(self._thresholds, amount) - 1)]
         for segment, given in self._by_segment:

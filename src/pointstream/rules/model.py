@@ -56,6 +56,8 @@ class OrderReward(Reward):
 
     points: Callable[[int], int]
     keep_on_refund: bool
+    multiplied: bool = False
+    """Whether a tier's multiplier counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
