@@ -220,6 +220,7 @@ def _tell(result: DemoResult) -> None:
         flow.add_row(f"  {kind}", f"{count:,}")
     flow.add_row("members", f"{proof.members:,}")
     flow.add_row("points to spend", f"{proof.totals['available']:,}")
+    flow.add_row("points under way between members", f"{proof.under_way:,}")
     flow.add_row("lag", f"{result.lag:,}")
     flow.add_row("throughput, publishing included", f"{result.per_second:,.0f} events/s")
     flow.add_row("workers that had a share", f"{result.workers_busy}")

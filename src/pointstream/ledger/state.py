@@ -57,6 +57,7 @@ __all__ = [
     "hold_key",
     "is_account_key",
     "is_payment_key",
+    "is_transfer_key",
     "lot_key",
     "lots_prefix",
     "order_key",
@@ -215,6 +216,11 @@ def hold_key(member: bytes, hold_id: str) -> bytes:
 
 def transfer_key(member: bytes, transfer_id: str) -> bytes:
     return b"w%b\0%b" % (member, transfer_id.encode())
+
+
+def is_transfer_key(key: bytes) -> bool:
+    """Tell whether a key of the state, or of its changelog, is that of a transfer under way."""
+    return key[:1] == b"w"
 
 
 def sent_key(member: bytes, day: int) -> bytes:

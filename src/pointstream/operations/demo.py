@@ -113,6 +113,8 @@ class DemoResult:
             "entries_by_type": dict(proof.by_type.most_common()),
             "members": proof.members,
             "points": dict(proof.totals),
+            "transfers": proof.transfers,
+            "points_under_way": proof.under_way,
             "top_balances": [
                 {"member_id": member_id, "available": points} for points, member_id in proof.top
             ],

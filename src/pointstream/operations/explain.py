@@ -71,6 +71,8 @@ def _movement(entry: Fields) -> str:
     kind = str(entry["type"])
     if kind == "points.adjusted":
         return f"{'credited' if int(entry['delta']) >= 0 else 'debited'} {points} by hand"
+    if kind == "points.transferred_in" and entry.get("reason"):
+        return f"got {points} back"
     return _VERBS.get(kind, kind.removeprefix("points.").replace("_", " ") + " {points}").format(
         points=points
     )
@@ -103,6 +105,8 @@ def _cause(entry: Fields, cause: Fields) -> str:
     elif kind == "timer.points.voided":
         words = "not used in time"
     elif kind.startswith(("points.", "account.", "review.")):
+        if kind == "points.transfer":
+            actor = _transferred(entry, actor)
         item = cause.get("item_id")
         for_what = f"for {order}" if order else (f"for item {item}" if item else "")
         words = " ".join(part for part in (for_what, actor) if part)
@@ -114,6 +118,16 @@ def _cause(entry: Fields, cause: Fields) -> str:
         words = order or kind
     store = entry.get("store_id")
     return f"{words} at store {store}" if words and store else words
+
+
+def _transferred(entry: Fields, actor: str) -> str:
+    """Who is on the other side, and who asked for it where that is neither of them."""
+    other, member_id = entry.get("counterparty_id"), entry["member_id"]
+    arrived = entry["type"] == "points.transferred_in" and not entry.get("reason")
+    side = f"{'from' if arrived else 'to'} {other}" if other else ""
+    if entry.get("actor_id") in (other, member_id):
+        actor = ""
+    return " ".join(part for part in (side, actor) if part)
 
 
 def _of_money(cause: Fields, name: str, currency: Any) -> str:

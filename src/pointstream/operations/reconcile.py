@@ -21,6 +21,7 @@ from pointstream.contracts.wire import loads
 from pointstream.operations.books import Breach, EntryBooks, StateBooks, compare
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.standing import NoTopicsError
+from pointstream.operations.transit import PartitionTransfers, Transit
 
 __all__ = ["CHECKS", "Proof", "reconcile"]
 
@@ -30,6 +31,7 @@ CHECKS: Mapping[str, str] = {
     "seq": "each member's entries are numbered 1, 2, 3 … without gap or double",
     "sums": "the balance changes add up to the tables",
     "lots": "the lots add up to the accounts",
+    "transfers": "what one member sent has arrived, is back, or is under way: once, and in full",
     "crm-sync": "the CRM was told the tables' balances",
     "mall-sync": "the mall was told the tables' balances",
 }
@@ -51,6 +53,9 @@ class Proof:
     """Points in each place and flow, over all members."""
     top: list[tuple[int, str]] = field(default_factory=list)
     """The largest spendable balances: (points, member)."""
+    transfers: int = 0
+    under_way: int = 0
+    """Points that left one member, and have neither arrived at the other nor come back."""
     breaches: list[Breach] = field(default_factory=list)
     broken: Counter[str] = field(default_factory=Counter)
     """How many breaches each check had; `breaches` keeps the first thousand."""
@@ -80,35 +85,53 @@ async def reconcile(
                 f"There are no topics that begin with {prefix!r}. Nothing ran on this cluster with "
                 "this prefix (POINTSTREAM_TOPIC_PREFIX), or they were deleted."
             )
+        transit, ends = Transit(), dict[int, int]()
         for done, partition in enumerate(partitions, start=1):
-            entries, state, breaches = await _settled(reader, prefix, partition)
-            _add(proof, entries, state, breaches)
+            look = await _settled(reader, prefix, partition)
+            _add(proof, look.entries, look.state, look.breaches)
+            transit.add(look.transfers)
+            ends[partition] = look.end
             on_partition(done, len(partitions))
+        if transit.wanted:
+            await _look_again(reader, prefix, ends, transit)
+        proof.transfers, proof.under_way = transit.transfers, sum(transit.under_way.values())
+        _note(proof, transit.breaches())
     return proof
 
 
-async def _settled(
-    reader: CommittedReader, prefix: str, partition: int
-) -> tuple[EntryBooks, StateBooks, list[Breach]]:
+@dataclass(slots=True)
+class _Look:
+    """One partition, as it was read."""
+
+    entries: EntryBooks
+    state: StateBooks
+    transfers: PartitionTransfers
+    breaches: list[Breach]
+    end: int
+    """Up to which position of the balance changes."""
+    still: bool
+    """Whether nothing was written meanwhile."""
+
+
+async def _settled(reader: CommittedReader, prefix: str, partition: int) -> _Look:
     attempt = 1
     while True:
-        entries, state, breaches, still = await _look(reader, prefix, partition)
-        if (still and not breaches) or attempt == _ATTEMPTS:
-            return entries, state, breaches
+        look = await _look(reader, prefix, partition)
+        if (look.still and not look.breaches) or attempt == _ATTEMPTS:
+            return look
         attempt += 1
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _look(
-    reader: CommittedReader, prefix: str, partition: int
-) -> tuple[EntryBooks, StateBooks, list[Breach], bool]:
+async def _look(reader: CommittedReader, prefix: str, partition: int) -> _Look:
     changes = (f"{prefix}balance-changes", partition)
     before = (await reader.ends([changes]))[changes]
-    state = StateBooks()
+    state, transfers = StateBooks(), PartitionTransfers()
     async for records in reader.read(f"{prefix}internal.changelog", partition):
         for record in records:
             if record.key is not None:
                 state.put(record.key, record.value)
+                transfers.put(record.key, record.value)
     standings = await _latest(reader, f"{prefix}crm-sync", partition)
     positions = await _latest(reader, f"{prefix}mall-sync", partition)
     end = (await reader.ends([changes]))[changes]
@@ -116,8 +139,23 @@ async def _look(
     async for records in reader.read(*changes, end=end):
         for record in records:
             if record.value is not None:
-                entries.add(loads(record.value))
-    return entries, state, compare(entries, state, standings, positions), before == end
+                entry = loads(record.value)
+                entries.add(entry)
+                transfers.add(entry)
+    breaches = compare(entries, state, standings, positions)
+    breaches += transfers.breaches(state.accounts)
+    return _Look(entries, state, transfers, breaches, end, before == end)
+
+
+async def _look_again(
+    reader: CommittedReader, prefix: str, ends: Mapping[int, int], transit: Transit
+) -> None:
+    """Read what was written since the partitions were read, for what one of them lacked."""
+    for partition, start in ends.items():
+        async for records in reader.read(f"{prefix}balance-changes", partition, start=start):
+            for record in records:
+                if record.value is not None:
+                    transit.late(loads(record.value))
 
 
 async def _latest(reader: CommittedReader, topic: str, partition: int) -> dict[str, dict[str, Any]]:
@@ -136,10 +174,7 @@ def _add(proof: Proof, entries: EntryBooks, state: StateBooks, breaches: list[Br
     proof.members += len(state.accounts)
     proof.entries += entries.entries
     proof.by_type.update(entries.by_type)
-    for breach in breaches:
-        proof.broken[breach.check] += 1
-        if len(proof.breaches) < _BREACHES_KEPT:
-            proof.breaches.append(breach)
+    _note(proof, breaches)
     balances: list[tuple[int, str]] = []
     for account in state.accounts.values():
         totals = account.wallets.get("points")
@@ -148,6 +183,13 @@ def _add(proof: Proof, entries: EntryBooks, state: StateBooks, breaches: list[Br
             for name in _SUMMED:
                 proof.totals[name] += getattr(totals, name)
     proof.top = heapq.nlargest(_TOP, proof.top + balances)
+
+
+def _note(proof: Proof, breaches: list[Breach]) -> None:
+    for breach in breaches:
+        proof.broken[breach.check] += 1
+        if len(proof.breaches) < _BREACHES_KEPT:
+            proof.breaches.append(breach)
 
 
 _SUMMED = (
