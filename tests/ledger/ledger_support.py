@@ -162,24 +162,28 @@ class Bench:
     def deliver(self) -> None:
         """Give the ledger the messages that it sent: its one partition is everybody's."""
         while self.messages:
-            message = decode_message(encode_message(self.messages.pop(0)))
-            value = encode_message(message)
-            source = Source(MESSAGES, 0, self.offset, self.now_ms, None, value, ())
-            self.offset += 1
-            self._begin()
-            self._note(*self.ledger.advance(self.now_ms))
-            if message.type == FORWARDED:
-                source = forwarded_source(message)
-                suffix = source.topic.removeprefix("points.")
-                decoded = decode(suffix, source.key, source.value, source.headers)
-                assert isinstance(decoded, Decoded), decoded
-                decision = self.ledger.decide(
-                    decoded.event, decoded.digest, source, as_member=message.to
-                )
-            else:
-                decision = self.ledger.receive(message, source)
-            self._note(decision)
-            self._end()
+            self.arrive(self.messages.pop(0))
+
+    def arrive(self, message: Message) -> None:
+        """Give the ledger one message."""
+        value = encode_message(message)
+        message = decode_message(value)
+        source = Source(MESSAGES, 0, self.offset, self.now_ms, None, value, ())
+        self.offset += 1
+        self._begin()
+        self._note(*self.ledger.advance(self.now_ms))
+        if message.type == FORWARDED:
+            source = forwarded_source(message)
+            suffix = source.topic.removeprefix("points.")
+            decoded = decode(suffix, source.key, source.value, source.headers)
+            assert isinstance(decoded, Decoded), decoded
+            decision = self.ledger.decide(
+                decoded.event, decoded.digest, source, as_member=message.to
+            )
+        else:
+            decision = self.ledger.receive(message, source)
+        self._note(decision)
+        self._end()
 
     def tick(self, now_ms: int) -> list[Decision]:
         """Let partition time go on."""

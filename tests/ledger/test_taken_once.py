@@ -224,7 +224,6 @@ def test_rejected_command_leaves_only_its_answer() -> None:
     [
         ("account.merge", {"into_member_id": "m2", "reason": "asked"}),
         ("account.erase", {"reason": "asked"}),
-        ("points.redeem", {"item_id": "mug"}),
     ],
 )
 def test_command_that_is_not_built_is_rejected_as_such(type_: str, fields: dict[str, str]) -> None:

@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 
 from pointstream.contracts.cloudevents import without_cloudevents
 from pointstream.contracts.fields import PATTERN_WORDS
-from pointstream.contracts.inputs import InputEvent
+from pointstream.contracts.inputs import InputEvent, ItemWithdrawn, RulesetWithdrawn, Withdrawn
 from pointstream.contracts.refusals import Refusal, Refused
 from pointstream.contracts.topics import INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
@@ -44,7 +44,7 @@ _ERRORS_TOLD_MAX = 3
 class Decoded(NamedTuple):
     """An event that fits the contract, and the digest of its content."""
 
-    event: InputEvent
+    event: InputEvent | Withdrawn
     digest: bytes
 
 
@@ -58,6 +58,10 @@ _VALIDATE: Final = {
 }
 # Times go in as timestamps, so that one moment written with two offsets is the same content.
 _CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
+_WITHDRAWN: Final[dict[str, type[Withdrawn]]] = {
+    "rules": RulesetWithdrawn,
+    "catalogue": ItemWithdrawn,
+}
 _KEY_FIELD: Final = {"rules": "ruleset_id", "catalogue": "item_id"}
 
 
@@ -86,11 +90,13 @@ def decode(
     """Decode one record of an input topic.
 
     `topic` is the topic's suffix, such as `orders`; a `KeyError` is raised for one that is no input
-    topic, and nothing else is ever raised, whatever the bytes. A null value is refused as
-    `not_json`: on the compacted topics, where it is a tombstone, the reader handles it before.
+    topic, and nothing else is ever raised, whatever the bytes. A null value withdraws what its key
+    names on the compacted topics, and is refused as `not_json` on the others.
     """
     validators = _VALIDATE[topic]
     if value is None:
+        if topic in _WITHDRAWN:
+            return _withdrawn(topic, key)
         return Refusal(DeadLetterCode.NOT_JSON, "the value is null")
     if len(value) > max_bytes:
         message = f"the value has {len(value)} bytes, at most {max_bytes} are taken"
@@ -128,6 +134,17 @@ def decode(
     except RecursionError:
         # JSON may be nested deeper than Python compares or prints.
         return Refusal(DeadLetterCode.SCHEMA_INVALID, "the value is nested too deeply")
+
+
+def _withdrawn(topic: str, key: bytes | None) -> Decoded | Refusal:
+    if not key:
+        return Refusal(DeadLetterCode.KEY_MISSING, "the record has no key")
+    try:
+        event = _WITHDRAWN[topic].model_validate({_KEY_FIELD[topic]: key.decode()})
+    except (UnicodeDecodeError, ValidationError):
+        message = f"the key must be the {_KEY_FIELD[topic]} as plain UTF-8"
+        return Refusal(DeadLetterCode.KEY_MISMATCH, message)
+    return Decoded(event, blake2b(key, digest_size=DIGEST_BYTES).digest())
 
 
 def _without_nulls(body: dict[str, Any]) -> dict[str, Any]:

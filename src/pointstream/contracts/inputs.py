@@ -66,6 +66,7 @@ __all__ = [
     "Geo",
     "InputEvent",
     "ItemPublished",
+    "ItemWithdrawn",
     "MemberEnvelope",
     "MemberEvent",
     "MemberRegistered",
@@ -87,6 +88,8 @@ __all__ = [
     "ReviewReject",
     "ReviewRelease",
     "RulesetPublished",
+    "RulesetWithdrawn",
+    "Withdrawn",
 ]
 
 
@@ -316,6 +319,29 @@ class ItemPublished(Envelope):
     limit_per_tier: dict[Id, Quantity] = Field({})
     valid_from: Instant | None = None
     valid_until: Instant | None = None
+    """The item can be redeemed until just before."""
+
+    @model_validator(mode="after")
+    def _valid_at_some_time(self) -> Self:
+        if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
+            raise PydanticCustomError("never_valid", "valid_until must be later than valid_from")
+        return self
+
+
+class RulesetWithdrawn(BaseModel):
+    """A tombstone on `points.rules`: the rule set with this key is withdrawn."""
+
+    model_config = INPUT_CONFIG
+
+    ruleset_id: Id
+
+
+class ItemWithdrawn(BaseModel):
+    """A tombstone on `points.catalogue`: the item with this key is withdrawn."""
+
+    model_config = INPUT_CONFIG
+
+    item_id: Id
 
 
 MemberEvent = (
@@ -332,3 +358,6 @@ MemberEvent = (
 )
 
 InputEvent = MemberEvent | RulesetPublished | ItemPublished
+
+Withdrawn = RulesetWithdrawn | ItemWithdrawn
+"""What a null value says on the compacted inputs. It has no envelope: there is no body for one."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
 
-from pointstream.contracts.fields import Id, Points, Text
+from pointstream.contracts.fields import Id, Points, Quantity, Text
 from pointstream.contracts.vocabulary import (
     AccountStatus,
     CommandOutcome,
@@ -113,6 +113,10 @@ class BalanceChange(BaseModel):
     """The other member of the transfer."""
     confirmed_by: Id | None = None
     """The second actor, who consented to what is above the first one's limit."""
+    item_id: Id | None = None
+    """The catalogue item that the points bought."""
+    quantity: Quantity | None = None
+    """How many of it, where there is an item."""
 
 
 class LadderStanding(BaseModel):

@@ -76,6 +76,7 @@ class Reason(StrEnum):
     OUT_OF_STOCK = "out_of_stock"
     LIMIT_REACHED = "limit_reached"
     TIER_TOO_LOW = "tier_too_low"
+    PRICE_CHANGED = "price_changed"
     # Transfers and merges
     TRANSFER_TO_SELF = "transfer_to_self"
     MERGE_INTO_SELF = "merge_into_self"

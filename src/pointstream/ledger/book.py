@@ -242,6 +242,8 @@ class Book:
         reason: str | None = None,
         transfer_id: str | None = None,
         counterparty_id: str | None = None,
+        item_id: str | None = None,
+        quantity: int | None = None,
     ) -> None:
         """Write the ledger entry of a movement that has just been made."""
         account.seq += 1
@@ -284,6 +286,9 @@ class Book:
         if transfer_id is not None:
             entry["transfer_id"] = transfer_id
             entry["counterparty_id"] = counterparty_id
+        if item_id is not None:
+            entry["item_id"] = item_id
+            entry["quantity"] = quantity
         totals.told += delta
         self.entries.append(entry)
         self._touched.append((account, wallet, totals))

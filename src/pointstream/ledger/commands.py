@@ -1,7 +1,6 @@
 """Commands: asked by someone who may, answered once and for good.
 
-A command that is not in the table here, and a redemption priced from the catalogue, is answered
-with `not_supported`.
+A command that is not in the table here is answered with `not_supported`.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from pointstream.contracts.inputs import (
     ReviewReject,
     ReviewRelease,
 )
-from pointstream.contracts.vocabulary import MovementType, Reason
-from pointstream.ledger.answers import MAIN_WALLET, accepted, rejected
-from pointstream.ledger.book import Book, lot_change
+from pointstream.contracts.vocabulary import Reason
+from pointstream.ledger.answers import rejected
+from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.consent import (
     await_consent,
@@ -34,12 +33,11 @@ from pointstream.ledger.consent import (
     review_rejected,
 )
 from pointstream.ledger.corrections import points_adjusted, points_cleared
-from pointstream.ledger.decision import Decision, Outcome, Source
+from pointstream.ledger.decision import Decision, Source
 from pointstream.ledger.freezing import frozen, unfrozen
 from pointstream.ledger.holds import points_captured, points_held, points_voided
-from pointstream.ledger.moves import spendable, take
-from pointstream.ledger.payments import give_back, record_payment
 from pointstream.ledger.records import Account
+from pointstream.ledger.redeeming import points_redeemed
 from pointstream.ledger.rights import permitted
 from pointstream.ledger.transfers import points_transferred
 
@@ -66,49 +64,6 @@ def _carry_out(book: Book, account: Account, event: Command, cause: Cause) -> De
 
 def _review_released(book: Book, account: Account, event: ReviewRelease, cause: Cause) -> Decision:
     return released(book, account, event, cause, _carry_out)
-
-
-def points_redeemed(book: Book, account: Account, event: PointsRedeem, cause: Cause) -> Decision:
-    """Spend points, if they are there."""
-    wallet = event.wallet or MAIN_WALLET
-    if event.item_id is not None or event.points is None:
-        return rejected(account, event, Reason.NOT_SUPPORTED, wallet)
-    known = book.programme.wallets.get(wallet)
-    if known is None:
-        return rejected(account, event, Reason.WALLET_UNKNOWN, wallet)
-    if not known.spendable:
-        return rejected(account, event, Reason.WALLET_NOT_SPENDABLE, wallet)
-    if account.frozen:
-        return rejected(account, event, Reason.ACCOUNT_FROZEN, wallet)
-    points = event.points
-    # A command may be dated a little ahead of partition time: what is gone by then is no balance.
-    alive_ms = max(book.now_ms, cause.occurred_ms)
-    if spendable(book, account, wallet, alive_ms) < points:
-        return rejected(account, event, Reason.INSUFFICIENT_POINTS, wallet)
-
-    totals = account.wallets[wallet]
-    taken = take(book, account, wallet, totals, points, alive_ms)
-    totals.redeemed += points
-    book.emit_split(
-        account,
-        wallet,
-        totals,
-        MovementType.REDEEMED,
-        [
-            (lot.points, -lot.points, lot_change(lot.lot_id, -lot.points, lot.expires_ms, book))
-            for lot in taken
-        ],
-        cause,
-        order_id=event.order_id,
-    )
-    book.active(account, cause.occurred_ms)
-    if event.order_id is not None:
-        record_payment(book, account, wallet, event.order_id, taken)
-        order = book.order(account.member, event.order_id)
-        if order is not None:
-            # The order may have been returned before this command came: the same share goes back.
-            give_back(book, account, event.order_id, order, cause)
-    return accepted(account, event, Outcome.POINTS_REDEEMED, wallet)
 
 
 _HANDLERS: Final[dict[type, Callable[[Book, Account, Any, Cause], Decision]]] = {

@@ -19,11 +19,12 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter
 
-from pointstream.contracts.inputs import Command, ReviewReject, ReviewRelease
+from pointstream.contracts.inputs import Command, PointsRedeem, ReviewReject, ReviewRelease
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, FlagState, Reason
 from pointstream.contracts.wire import dumps
 from pointstream.ledger.answers import accepted, rejected, rejection, wallet_of
 from pointstream.ledger.book import Book
+from pointstream.ledger.catalogue import price_of
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
     decode_list,
@@ -219,6 +220,8 @@ def _points(book: Book, account: Account, event: Command) -> int:
     points: int | None = getattr(event, "points", None)
     if points is not None:
         return abs(points)
+    if isinstance(event, PointsRedeem) and event.item_id is not None:
+        return price_of(book, event.item_id, event.quantity or 1)
     if event.type != "points.clear":
         return 0
     alive_ms = max(book.now_ms, event.occurred_at_ms)

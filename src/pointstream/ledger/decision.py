@@ -80,6 +80,11 @@ class Outcome(StrEnum):
     AWAITING_CONSENT = "awaiting_consent"
     REVIEW_RELEASED = "review_released"
     REVIEW_REJECTED = "review_rejected"
+    ITEM_PUBLISHED = "item_published"
+    ITEM_WITHDRAWN = "item_withdrawn"
+
+    # Under way: the answer comes later
+    STOCK_ASKED = "stock_asked"
 
     # Timers
     POINTS_MOVED_BY_TIME = "points_moved_by_time"
@@ -88,6 +93,7 @@ class Outcome(StrEnum):
     CONSENT_NEVER_CAME = "consent_never_came"
 
     # Messages of owners of other partitions
+    ITEM_TOLD = "item_told"
     GRANTED = "granted"
     NOT_GRANTED = "not_granted"
     GRANT_TAKEN_BACK = "grant_taken_back"
@@ -104,6 +110,7 @@ class Outcome(StrEnum):
     REFERRAL_ALREADY_AWARDED = "referral_already_awarded"
     ACTIVITY_ALREADY_AWARDED = "activity_already_awarded"
     MEMBER_KNOWN_LATER = "member_known_later"
+    ITEM_KNOWN_LATER = "item_known_later"
     NOT_FOR_THE_LEDGER = "not_for_the_ledger"
 
     # Commands rejected
@@ -124,6 +131,11 @@ class Outcome(StrEnum):
     FLAG_UNKNOWN = "flag_unknown"
     FLAG_ALREADY_RELEASED = "flag_already_released"
     FLAG_ALREADY_REJECTED = "flag_already_rejected"
+    ITEM_UNKNOWN = "item_unknown"
+    ITEM_NOT_AVAILABLE = "item_not_available"
+    OUT_OF_STOCK = "out_of_stock"
+    TIER_TOO_LOW = "tier_too_low"
+    PRICE_CHANGED = "price_changed"
     NOT_PERMITTED = "not_permitted"
     NOT_SUPPORTED = "not_supported"
 

@@ -46,6 +46,7 @@ __all__ = [
     "GRANT_GIVEN",
     "GRANT_RETURNED",
     "Continuation",
+    "ForErased",
     "Grant",
     "GrantKind",
     "KnownLimit",
@@ -90,6 +91,9 @@ KnownLimit = Callable[[Book, str], int | None]
 
 Continuation = Callable[[Book, Account, Grant, Source], Decision]
 """Goes on with what waited for a grant; the account is open, neither merged nor erased."""
+
+ForErased = Callable[[Book, Account, Grant], None]
+"""Ends what waited for a grant of a member who was erased. What was granted has gone back."""
 
 
 def ask(
@@ -165,7 +169,11 @@ def asked(book: Book, message: Message, known_limit: KnownLimit | None) -> Decis
 
 
 def given(
-    book: Book, message: Message, source: Source, continuations: dict[GrantKind, Continuation]
+    book: Book,
+    message: Message,
+    source: Source,
+    continuations: dict[GrantKind, Continuation],
+    for_erased: dict[GrantKind, ForErased],
 ) -> Decision:
     """Go on with what waited for a grant, in the member's partition."""
     body = message.body
@@ -184,6 +192,8 @@ def given(
         return Decision(Outcome.PASSED_ON_TO_SURVIVOR)
     if account.erased:
         give_back(book, grant.kind, grant.key, grant.granted)
+        if grant.kind in for_erased:
+            for_erased[grant.kind](book, account, grant)
         return Decision(Outcome.GRANT_NOT_NEEDED)
     return continuations[grant.kind](book, account, grant, source)
 

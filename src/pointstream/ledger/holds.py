@@ -6,11 +6,15 @@ can still be captured; freed, it expires at once.
 
 A hold's id is used once. How it ended is remembered for the refund window, then the sweep deletes
 it.
+
+A redemption that waits for stock holds its points in the same way, under an id that no command can
+name (`own_hold_id`). No time ends such a hold, and when it ends it is gone.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pointstream.contracts.inputs import PointsCapture, PointsHold, PointsVoid
 from pointstream.contracts.vocabulary import MovementType, Reason
@@ -40,7 +44,16 @@ from pointstream.ledger.state import (
     prefix_stop,
 )
 
-__all__ = ["hold_timed_out", "points_captured", "points_held", "points_voided"]
+__all__ = [
+    "capture",
+    "free",
+    "hold_timed_out",
+    "own_hold_id",
+    "points_captured",
+    "points_held",
+    "points_voided",
+    "reserve",
+]
 
 _ENDED = {
     HoldState.CAPTURED: Reason.HOLD_ALREADY_CAPTURED,
@@ -65,24 +78,8 @@ def points_held(book: Book, account: Account, event: PointsHold, cause: Cause) -
     if spendable(book, account, wallet, alive_ms) < event.points:
         return rejected(account, event, Reason.INSUFFICIENT_POINTS)
 
-    totals = account.wallets[wallet]
-    taken = take(book, account, wallet, totals, event.points, alive_ms)
-    totals.held += event.points
-    member, hold_id = account.member, event.hold_id
-    for lot in taken:
-        key = held_key(member, wallet, hold_id, lot.expires_ms, lot.earned_ms, lot.lot_id)
-        book.state.put(key, encode_lot(lot))
     hold = Hold(NEVER, HoldState.OPEN, wallet, event.points, due_ms, event.store_id)
-    book.memory.put(hold_key(member, hold_id), encode_hold(hold))
-    book.timers.put(due_ms, _timer(account, hold_id))
-    book.emit_split(
-        account,
-        wallet,
-        totals,
-        MovementType.HELD,
-        [(lot.points, -lot.points, _change(book, lot, -lot.points)) for lot in taken],
-        cause,
-    )
+    reserve(book, account, event.hold_id, hold, cause)
     book.active(account, cause.occurred_ms)
     return accepted(account, event, Outcome.POINTS_HELD)
 
@@ -98,21 +95,7 @@ def points_captured(book: Book, account: Account, event: PointsCapture, cause: C
     if points > hold.points:
         return rejected(account, event, Reason.CAPTURE_EXCEEDS_HOLD)
 
-    captured, rest = _split(_end(book, account, event.hold_id, hold, HoldState.CAPTURED), points)
-    totals = account.wallets[hold.wallet]
-    totals.held -= points
-    totals.redeemed += points
-    book.emit_split(
-        account,
-        hold.wallet,
-        totals,
-        MovementType.CAPTURED,
-        # They left their lots when they were held.
-        [(lot.points, 0, _change(book, lot, 0)) for lot in captured],
-        cause,
-        store_id=hold.store_id,
-    )
-    _free(book, account, hold, rest, cause)
+    _capture(book, account, event.hold_id, hold, points, cause)
     book.active(account, cause.occurred_ms)
     return accepted(account, event, Outcome.POINTS_CAPTURED)
 
@@ -144,6 +127,91 @@ def hold_timed_out(book: Book, what: bytes, due_ms: int) -> Decision:
     return Decision(Outcome.HOLD_TIMED_OUT)
 
 
+def own_hold_id(member_id: str, command_id: str) -> str:
+    """Return the id of the hold that a command makes for itself: it has a control character.
+
+    It names the member as well: a survivor of a merge may have two commands of one id under way.
+    """
+    return f"\x01{member_id}\x01{command_id}"
+
+
+def reserve(
+    book: Book, account: Account, hold_id: str, hold: Hold, cause: Cause, **names: Any
+) -> None:
+    """Make a hold. The caller has made sure that the points are there and the id is new.
+
+    `names` go into the entry: the order, the item. So do those of the functions below.
+    """
+    wallet, member = hold.wallet, account.member
+    totals = account.wallets[wallet]
+    alive_ms = max(book.now_ms, cause.occurred_ms)
+    taken = take(book, account, wallet, totals, hold.points, alive_ms)
+    totals.held += hold.points
+    for lot in taken:
+        key = held_key(member, wallet, hold_id, lot.expires_ms, lot.earned_ms, lot.lot_id)
+        book.state.put(key, encode_lot(lot))
+    book.memory.put(hold_key(member, hold_id), encode_hold(hold))
+    if hold.due_ms != NEVER:
+        book.timers.put(hold.due_ms, _timer(account, hold_id))
+    book.emit_split(
+        account,
+        wallet,
+        totals,
+        MovementType.HELD,
+        [(lot.points, -lot.points, _change(book, lot, -lot.points)) for lot in taken],
+        cause,
+        **names,
+    )
+
+
+def capture(book: Book, account: Account, hold_id: str, cause: Cause, **names: Any) -> list[Lot]:
+    """Spend all of a hold that must be open; return the lots it took, each with its points."""
+    hold = _must_be_open(book, account, hold_id)
+    return _capture(book, account, hold_id, hold, hold.points, cause, **names)
+
+
+def free(book: Book, account: Account, hold_id: str, cause: Cause, **names: Any) -> None:
+    """Give all of a hold that must be open back to its lots."""
+    hold = _must_be_open(book, account, hold_id)
+    lots = _end(book, account, hold_id, hold, HoldState.VOIDED)
+    _free(book, account, hold, lots, cause, **names)
+
+
+def _must_be_open(book: Book, account: Account, hold_id: str) -> Hold:
+    hold = _hold(book, account, hold_id)
+    if hold is None or hold.state is not HoldState.OPEN:
+        raise StateCorrupt(f"member {account.member_id!r} has no open hold {hold_id!r}")
+    return hold
+
+
+def _capture(
+    book: Book,
+    account: Account,
+    hold_id: str,
+    hold: Hold,
+    points: int,
+    cause: Cause,
+    **names: Any,
+) -> list[Lot]:
+    captured, rest = _split(_end(book, account, hold_id, hold, HoldState.CAPTURED), points)
+    totals = account.wallets[hold.wallet]
+    totals.held -= points
+    totals.redeemed += points
+    book.emit_split(
+        account,
+        hold.wallet,
+        totals,
+        MovementType.CAPTURED,
+        # They left their lots when they were held.
+        [(lot.points, 0, _change(book, lot, 0)) for lot in captured],
+        cause,
+        store_id=hold.store_id,
+        **names,
+    )
+    _free(book, account, hold, rest, cause, **names)
+    return captured
+
+
 def _hold(book: Book, account: Account, hold_id: str) -> Hold | None:
     """Return a hold that is open, or whose end is still remembered."""
     value = book.state.get(hold_key(account.member, hold_id))
@@ -171,8 +239,11 @@ def _end(book: Book, account: Account, hold_id: str, hold: Hold, state: HoldStat
     """End a hold; return the lots it took, in the order of spending. Its points are nowhere now."""
     hold.state = state
     hold.until_ms = book.now_ms + book.programme.refund_window_ms
-    book.state.put(hold_key(account.member, hold_id), encode_hold(hold))
-    book.timers.drop(hold.due_ms, _timer(account, hold_id))
+    if hold.due_ms != NEVER:
+        book.state.put(hold_key(account.member, hold_id), encode_hold(hold))
+        book.timers.drop(hold.due_ms, _timer(account, hold_id))
+    else:
+        book.state.delete(hold_key(account.member, hold_id))
     prefix = held_prefix(account.member, hold.wallet, hold_id)
     size = len(prefix)
     lots: list[Lot] = []
@@ -199,7 +270,9 @@ def _split(lots: list[Lot], points: int) -> tuple[list[Lot], list[Lot]]:
     return first, rest
 
 
-def _free(book: Book, account: Account, hold: Hold, lots: list[Lot], cause: Cause) -> None:
+def _free(
+    book: Book, account: Account, hold: Hold, lots: list[Lot], cause: Cause, **names: Any
+) -> None:
     """Give held points back to their lots; what expired meanwhile expires now."""
     if not lots:
         return
@@ -212,7 +285,14 @@ def _free(book: Book, account: Account, hold: Hold, lots: list[Lot], cause: Caus
         delta = credit(book, account, totals, lot, again=True)
         moved.append((points, delta, _change(book, lot, delta) if delta else None))
     book.emit_split(
-        account, wallet, totals, MovementType.VOIDED, moved, cause, store_id=hold.store_id
+        account,
+        wallet,
+        totals,
+        MovementType.VOIDED,
+        moved,
+        cause,
+        store_id=hold.store_id,
+        **names,
     )
     if lots[0].expires_ms <= book.now_ms:
         expire(book, account, wallet, totals, book.now_ms, cause)

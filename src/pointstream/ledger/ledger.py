@@ -24,6 +24,7 @@ from pointstream.contracts.inputs import (
     CommandEnvelope,
     InputEvent,
     ItemPublished,
+    ItemWithdrawn,
     MemberRegistered,
     MemberUpdated,
     OrderCancelled,
@@ -32,10 +33,13 @@ from pointstream.contracts.inputs import (
     ReferralFirstOrder,
     ReferralRegistered,
     RulesetPublished,
+    RulesetWithdrawn,
+    Withdrawn,
 )
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
+from pointstream.ledger.catalogue import item_published, item_withdrawn
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.closed import closed, readdressed
 from pointstream.ledger.commands import command_given
@@ -67,7 +71,7 @@ __all__ = ["ACCOUNTS_KEPT", "Ledger"]
 ACCOUNTS_KEPT: Final = 4_096
 """Decoded accounts kept from one batch to the next (about 1 KB each)."""
 
-_NOT_ABOUT_MEMBERS: Final = (RulesetPublished, ItemPublished)
+_NOT_ABOUT_MEMBERS: Final = (RulesetPublished, RulesetWithdrawn, ItemPublished, ItemWithdrawn)
 
 _Handler = Callable[[Book, bytes, Any, Cause, Source], Decision]
 
@@ -95,6 +99,7 @@ _REMEMBERED: Final = frozenset(
         # Under way: a repeat must not start it again before the answer is there.
         Outcome.TRANSFER_STARTED,
         Outcome.AWAITING_CONSENT,
+        Outcome.STOCK_ASKED,
         # Ignored: the id must not come to stand for another content all the same.
         Outcome.ORDER_ALREADY_AWARDED,
         Outcome.REFUND_ALREADY_TAKEN,
@@ -182,7 +187,7 @@ class Ledger:
 
     def decide(
         self,
-        event: InputEvent,
+        event: InputEvent | Withdrawn,
         digest: bytes,
         source: Source,
         *,
@@ -197,17 +202,12 @@ class Ledger:
             raise LedgerError("an event was given while earlier timers are due")
         if as_member is not None and not isinstance(event, _NOT_ABOUT_MEMBERS):
             event = readdressed(event, as_member)
-        if isinstance(event, _NOT_ABOUT_MEMBERS):
-            return Decision(Outcome.NOT_FOR_THE_LEDGER)
         book, memory = self._book, self._memory
+        if isinstance(event, _NOT_ABOUT_MEMBERS):
+            return self._finish(self._published(event, digest, source))
         occurred_ms = event.occurred_at_ms
         if occurred_ms > book.now_ms + self._programme.future_tolerance_ms:
-            return dead(
-                Outcome.TOO_FAR_IN_FUTURE,
-                DeadLetterCode.TOO_FAR_IN_FUTURE,
-                f"the event is dated {occurred_ms - book.now_ms} ms ahead of the partition",
-                source,
-            )
+            return _too_far_in_future(book, occurred_ms, source)
         member = event.member_id.encode()
         account = book.account(event.member_id, member)
         if account.closed:
@@ -237,6 +237,22 @@ class Ledger:
             memory.keep_event(member, event_id, digest, occurred_ms=occurred_ms)
         memory.sweep()
         return self._finish(decision)
+
+    def _published(
+        self,
+        event: ItemPublished | ItemWithdrawn | RulesetPublished | RulesetWithdrawn,
+        digest: bytes,
+        source: Source,
+    ) -> Decision:
+        book = self._book
+        if isinstance(event, ItemWithdrawn):
+            return item_withdrawn(book, event)
+        if isinstance(event, ItemPublished):
+            occurred_ms = event.occurred_at_ms
+            if occurred_ms > book.now_ms + self._programme.future_tolerance_ms:
+                return _too_far_in_future(book, occurred_ms, source)
+            return item_published(book, event, digest, source)
+        return Decision(Outcome.NOT_FOR_THE_LEDGER)
 
     def receive(self, message: Message, source: Source) -> Decision:
         """Decide about a message from the owner of another partition, or from this one.
@@ -299,6 +315,15 @@ class Ledger:
             decision.effects = book.effects
             book.effects = None
         return decision
+
+
+def _too_far_in_future(book: Book, occurred_ms: int, source: Source) -> Decision:
+    return dead(
+        Outcome.TOO_FAR_IN_FUTURE,
+        DeadLetterCode.TOO_FAR_IN_FUTURE,
+        f"the event is dated {occurred_ms - book.now_ms} ms ahead of the partition",
+        source,
+    )
 
 
 def _known(known: tuple[bytes, bytes], digest: bytes, source: Source) -> Decision:

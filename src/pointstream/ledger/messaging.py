@@ -7,19 +7,24 @@ from typing import Final
 
 from pointstream.ledger import grants
 from pointstream.ledger.book import Book
+from pointstream.ledger.catalogue import ITEM_TOLD, item_told, stock_limit
 from pointstream.ledger.decision import Decision, Source
 from pointstream.ledger.errors import StateCorrupt
-from pointstream.ledger.grants import Continuation, GrantKind, KnownLimit
+from pointstream.ledger.grants import Continuation, ForErased, GrantKind, KnownLimit
 from pointstream.ledger.messages import Message
+from pointstream.ledger.redeeming import stock_for_erased, stock_given
 from pointstream.ledger.transfers import transfer_sent, transfer_settled
 
 __all__ = ["received"]
 
-_KNOWN_LIMITS: Final[dict[str, KnownLimit]] = {}
+_KNOWN_LIMITS: Final[dict[str, KnownLimit]] = {GrantKind.STOCK: stock_limit}
 """The kinds of grants whose limit the owner of the key knows; the others bring it along."""
 
-_CONTINUATIONS: Final[dict[GrantKind, Continuation]] = {}
+_CONTINUATIONS: Final[dict[GrantKind, Continuation]] = {GrantKind.STOCK: stock_given}
 """What goes on when a grant of a kind was given, or refused."""
+
+_FOR_ERASED: Final[dict[GrantKind, ForErased]] = {GrantKind.STOCK: stock_for_erased}
+"""What is left to do where the member was erased meanwhile; nothing for kinds not named."""
 
 
 def _grant_asked(book: Book, message: Message, source: Source) -> Decision:
@@ -27,7 +32,7 @@ def _grant_asked(book: Book, message: Message, source: Source) -> Decision:
 
 
 def _grant_given(book: Book, message: Message, source: Source) -> Decision:
-    return grants.given(book, message, source, _CONTINUATIONS)
+    return grants.given(book, message, source, _CONTINUATIONS, _FOR_ERASED)
 
 
 def _grant_returned(book: Book, message: Message, source: Source) -> Decision:
@@ -35,6 +40,7 @@ def _grant_returned(book: Book, message: Message, source: Source) -> Decision:
 
 
 _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
+    ITEM_TOLD: item_told,
     grants.GRANT_ASKED: _grant_asked,
     grants.GRANT_GIVEN: _grant_given,
     grants.GRANT_RETURNED: _grant_returned,

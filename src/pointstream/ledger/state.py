@@ -7,10 +7,13 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     m member                                  profile: what member events told
     l member NUL wallet NUL expires earned id spendable lot, in the order of spending
     q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
+    c item                                    catalogue item, as its owner took it
     d member NUL ladder NUL day               what a ladder measured on a local day (4 bytes)
     e hash                                    a member was erased: all that is left
     g kind NUL key                            limit over all partitions: what of it is given away
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
+    i item                                    catalogue item, as its owner told all partitions
+    n member NUL item                         how many of a limited item a member redeemed
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
     t due what                                timer: what is due when
@@ -46,6 +49,7 @@ __all__ = [
     "KeyValues",
     "account_key",
     "business_key",
+    "catalogue_key",
     "day_key",
     "days_prefix",
     "erased_key",
@@ -58,6 +62,7 @@ __all__ = [
     "is_account_key",
     "is_payment_key",
     "is_transfer_key",
+    "item_key",
     "lot_key",
     "lots_prefix",
     "order_key",
@@ -70,6 +75,8 @@ __all__ = [
     "pending_prefix",
     "prefix_stop",
     "profile_key",
+    "redeemed_key",
+    "redeemed_prefix",
     "rule_set_key",
     "sent_key",
     "time_bytes",
@@ -130,6 +137,22 @@ def grant_key(kind: str, key: str) -> bytes:
 
 def profile_key(member: bytes) -> bytes:
     return b"m" + member
+
+
+def catalogue_key(item_id: str) -> bytes:
+    return b"c" + item_id.encode()
+
+
+def item_key(item_id: str) -> bytes:
+    return b"i" + item_id.encode()
+
+
+def redeemed_prefix(member: bytes) -> bytes:
+    return b"n%b\0" % member
+
+
+def redeemed_key(member: bytes, item_id: str) -> bytes:
+    return redeemed_prefix(member) + item_id.encode()
 
 
 def rule_set_key(hash_: str) -> bytes:
