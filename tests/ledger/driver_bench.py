@@ -89,12 +89,11 @@ class DriverBench(Bench):
     ) -> None:
         """`batch` makes no difference here: a test asks for what became of every record."""
         super().__init__(compiled, batch=batch, dedupe=dedupe, now_ms=now_ms)
-        programme = self.programme
         noted: list[tuple[str, Decision]] = []
         owners: dict[int, Ledger] = {}
 
         def processor(partition: int) -> PointsProcessor:
-            owners[partition] = Ledger(programme, dedupe=dedupe)
+            owners[partition] = Ledger(self.programme, dedupe=dedupe)
             return _Noting(noted, owners[partition], partitions=PARTITIONS)
 
         driver = EngineTestDriver(

@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from ledger_support import DAY_MS, SPEND, START_MS, Bench, programme, rule
+from ledger_support import SPEND, Bench, programme, rule
 
 from pointstream.contracts.wire import epoch_ms, rfc3339
-from pointstream.ledger import Outcome
-from pointstream.ledger.tiers import tier_at
 from pointstream.rules import CompiledProgramme
 
 GROWTH = {"id": "growth", "spendable": False}

@@ -118,8 +118,6 @@ class Expiry(_Strict):
     def _fits_together(self) -> Self:
         if (self.kind is ExpiryKind.CALENDAR) != (self.period is not None):
             raise ValueError("a period belongs to kind calendar, and to no other")
-        if self.kind is ExpiryKind.SLIDING:
-            raise ValueError("kind sliding is not built yet")
         if self.kind is ExpiryKind.CALENDAR:
             if self.end_of is not EndOf.NONE:
                 raise ValueError("end_of does not go with kind calendar")

@@ -6,6 +6,8 @@ free may have been due for long.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
@@ -13,7 +15,15 @@ from pointstream.ledger.codec import decode_lot, split_lot_key, split_pending_ke
 from pointstream.ledger.moves import credit, lapse, look_ahead, reduce
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Lot, Totals
-from pointstream.ledger.state import NEVER, lots_prefix, pending_prefix, prefix_stop
+from pointstream.ledger.sliding import ends_ms, sliding_over
+from pointstream.ledger.state import (
+    NEVER,
+    SLIDING_FROM,
+    lots_prefix,
+    pending_prefix,
+    prefix_stop,
+    time_bytes,
+)
 
 __all__ = ["activate", "expire"]
 
@@ -49,6 +59,10 @@ def activate(
         totals.pending -= points
         book.state.delete(key)
         delta = paid = 0
+        if expires_ms >= SLIDING_FROM:
+            ends = ends_ms(book.programme.calendar, account, totals, expires_ms)
+            if ends <= activates_ms:
+                lot.expires_ms = expires_ms = ends
         if expires_ms > activates_ms:
             delta = credit(book, account, totals, lot)
             paid = points - delta
@@ -82,11 +96,11 @@ def expire(
     next_ms = NEVER
     moved: list[tuple[int, int, LotChange | None]] = []
     lots: list[Lot] = []
-    for key, value in book.state.scan(prefix, prefix_stop(prefix)):
+    for key, value in _ending(book, account, prefix, totals, due_ms):
         expires_ms, earned_ms, lot_id = split_lot_key(key, size)
-        if expires_ms > due_ms:
+        if expires_ms > due_ms and expires_ms < SLIDING_FROM:
             next_ms = expires_ms
-            break
+            continue
         lot = decode_lot(wallet, 0, expires_ms, earned_ms, lot_id, value)
         reduce(book, totals, key, lot, lot.points)
         totals.expired += lot.points
@@ -97,7 +111,27 @@ def expire(
         lots.append(lot)
     look_ahead(book, account, wallet, totals)
     _emit(book, account, wallet, totals, MovementType.EXPIRED, moved, lots, due_ms, cause)
+    for expires_ms, points, _ in totals.slides:
+        if points:
+            next_ms = min(next_ms, ends_ms(book.programme.calendar, account, totals, expires_ms))
     return next_ms
+
+
+def _ending(
+    book: Book, account: Account, prefix: bytes, totals: Totals, due_ms: int
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the lots that end by a time, and among those with a fixed end the first that does not.
+
+    Those whose end slides come last, as in spending.
+    """
+    for key, value in book.state.scan(prefix, prefix + time_bytes(SLIDING_FROM)):
+        yield key, value
+        if split_lot_key(key, len(prefix))[0] > due_ms:
+            break
+    for expires_ms in sliding_over(book.programme.calendar, account, totals, due_ms):
+        yield from book.state.scan(
+            prefix + time_bytes(expires_ms), prefix + time_bytes(expires_ms + 1)
+        )
 
 
 def _emit(

@@ -26,8 +26,10 @@ from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
 from pointstream.ledger.records import Account, Lot, Order, Totals
 from pointstream.ledger.schedule import Schedule
+from pointstream.ledger.sliding import ends_ms
 from pointstream.ledger.state import (
     NEVER,
+    SLIDING_FROM,
     KeyValues,
     account_key,
     erased_key,
@@ -52,8 +54,11 @@ LotChange = dict[str, Any]
 
 def lot_change(lot_id: str, delta: int, expires_ms: int, book: Book) -> LotChange:
     """Return what an entry says about one lot."""
-    if expires_ms == NEVER:
-        return {"lot_id": lot_id, "delta": delta}
+    if expires_ms >= SLIDING_FROM:
+        change: LotChange = {"lot_id": lot_id, "delta": delta}
+        if expires_ms != NEVER:
+            book.sliding.append((change, expires_ms))
+        return change
     return {"lot_id": lot_id, "delta": delta, "expires_at": book.text(expires_ms)}
 
 
@@ -70,6 +75,8 @@ class Book:
         self.effects: Effects | None = None
         self.measured: list[tuple[Account, Cause]] = []
         """Accounts whose tiers must be looked at before the record is done, and why."""
+        self.sliding: Final[list[tuple[LotChange, int]]] = []
+        """What the next entry says about lots whose expiry slides: when it is now is missing."""
         self._touched: list[tuple[Account, str, Totals]] = []
         self._accounts: dict[str, Account] = {}
         self._accounts_kept = accounts_kept
@@ -195,7 +202,7 @@ class Book:
     def ring(self, account: Account, due_ms: int) -> None:
         """Make sure that the account's timer rings at a time at the latest."""
         set_ms = account.timer_ms
-        if due_ms == NEVER or 0 < set_ms <= due_ms:
+        if due_ms >= SLIDING_FROM or 0 < set_ms <= due_ms:
             return
         what = b"a" + account.member
         if set_ms:
@@ -247,6 +254,11 @@ class Book:
     ) -> None:
         """Write the ledger entry of a movement that has just been made."""
         account.seq += 1
+        if self.sliding:
+            for change, expires_ms in self.sliding:
+                end_ms = ends_ms(self.programme.calendar, account, totals, expires_ms)
+                change["expires_at"] = self.text(end_ms)
+            self.sliding.clear()
         entry: Entry = {
             "event_id": cause.entry_id(account.seq),
             "type": kind.value,

@@ -126,6 +126,7 @@ def encode_account(account: Account) -> bytes:
                     totals.written_off,
                     totals.horizon,
                     totals.beyond,
+                    totals.slides,
                 ]
                 for wallet, totals in account.wallets.items()
             ],

@@ -60,6 +60,7 @@ def _grant(
         return Reason.LIMIT_REACHED
     lot = new_lot(
         book,
+        account,
         book.programme.wallets[wallet],
         cause,
         cause.entry_id(account.seq + 1),

@@ -72,9 +72,9 @@ def checkin_recorded(
         _remember(book, key, cause)
     if joined is not None:
         _put_run(book, account, merged)
+    book.active(account, cause.occurred_ms)
     for (granted, points), reason in zip(grants, reasons, strict=True):
         give(book, account, granted, points, cause, cause.occurred_ms, reason=reason)
-    book.active(account, cause.occurred_ms)
     return Decision(Outcome.POINTS_AWARDED)
 
 
@@ -191,9 +191,9 @@ def _award_once(
     if not grant_fits(account, grants):
         return too_many(source)
     _remember(book, key, cause, body)
+    book.active(account, cause.occurred_ms)
     for reward, points in grants:
         give(book, account, reward, points, cause, cause.occurred_ms, reason=reason)
-    book.active(account, cause.occurred_ms)
     return Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
 
 

@@ -33,7 +33,7 @@ from pointstream.ledger.codec import (
 )
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
-from pointstream.ledger.moves import credit, spendable, take
+from pointstream.ledger.moves import credit, overdue, spendable, take
 from pointstream.ledger.records import Account, Hold, HoldState, Lot
 from pointstream.ledger.rights import may_end
 from pointstream.ledger.state import (
@@ -79,8 +79,8 @@ def points_held(book: Book, account: Account, event: PointsHold, cause: Cause) -
         return rejected(account, event, Reason.INSUFFICIENT_POINTS)
 
     hold = Hold(NEVER, HoldState.OPEN, wallet, event.points, due_ms, event.store_id)
-    reserve(book, account, event.hold_id, hold, cause)
     book.active(account, cause.occurred_ms)
+    reserve(book, account, event.hold_id, hold, cause)
     return accepted(account, event, Outcome.POINTS_HELD)
 
 
@@ -95,8 +95,8 @@ def points_captured(book: Book, account: Account, event: PointsCapture, cause: C
     if points > hold.points:
         return rejected(account, event, Reason.CAPTURE_EXCEEDS_HOLD)
 
-    _capture(book, account, event.hold_id, hold, points, cause)
     book.active(account, cause.occurred_ms)
+    _capture(book, account, event.hold_id, hold, points, cause)
     return accepted(account, event, Outcome.POINTS_CAPTURED)
 
 
@@ -105,8 +105,8 @@ def points_voided(book: Book, account: Account, event: PointsVoid, cause: Cause)
     hold = _open_hold(book, account, event, cause)
     if isinstance(hold, Reason):
         return rejected(account, event, hold)
-    _free(book, account, hold, _end(book, account, event.hold_id, hold, HoldState.VOIDED), cause)
     book.active(account, cause.occurred_ms)
+    _free(book, account, hold, _end(book, account, event.hold_id, hold, HoldState.VOIDED), cause)
     return accepted(account, event, Outcome.POINTS_VOIDED)
 
 
@@ -294,7 +294,7 @@ def _free(
         store_id=hold.store_id,
         **names,
     )
-    if lots[0].expires_ms <= book.now_ms:
+    if overdue(book, account, totals):
         expire(book, account, wallet, totals, book.now_ms, cause)
 
 

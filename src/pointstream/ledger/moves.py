@@ -13,7 +13,15 @@ from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
-from pointstream.ledger.state import NEVER, lot_key, lots_prefix, pending_key, prefix_stop
+from pointstream.ledger.sliding import ends_ms, slide_in, sliding_over, sliding_time
+from pointstream.ledger.state import (
+    NEVER,
+    SLIDING_FROM,
+    lot_key,
+    lots_prefix,
+    pending_key,
+    prefix_stop,
+)
 from pointstream.ledger.waiting import wait
 from pointstream.rules.compile import CompiledWallet
 from pointstream.rules.model import Reward
@@ -46,7 +54,7 @@ def give(
     wallet = book.programme.wallets[reward.wallet]
     totals = book.totals(account, wallet.id)
     lot_id = cause.entry_id(account.seq + 1)
-    lot = new_lot(book, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)
+    lot = new_lot(book, account, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)
     if wallet.on_activity is not None and order_id is not None:
         wait(book, account, wallet, lot)
     totals.earned += points
@@ -121,6 +129,7 @@ def lapse(
 
 def new_lot(
     book: Book,
+    account: Account,
     wallet: CompiledWallet,
     cause: Cause,
     lot_id: str,
@@ -135,6 +144,11 @@ def new_lot(
     if wallet.at_once:
         # A publisher's clock may run a little ahead; that alone makes nothing pending.
         activates_ms = min(activates_ms, book.now_ms)
+    if wallet.sliding is not None:
+        expires_ms = wallet.expires_at_ms(max(earned_ms, account.last_activity_ms))
+        if expires_ms is None or expires_ms > book.now_ms:
+            expires_ms = sliding_time(wallet.sliding)
+        # Else it is over already, at a time that nothing moves any more.
     return Lot(
         wallet.id,
         lot_id,
@@ -163,9 +177,14 @@ def credit(book: Book, account: Account, totals: Totals, lot: Lot, *, again: boo
             return 0
         lot.points = points
     totals.available += points
-    totals.expects(lot.expires_ms, points)
+    expires_ms = lot.expires_ms
+    if expires_ms < SLIDING_FROM:
+        totals.expects(expires_ms, points)
+    elif expires_ms != NEVER:
+        slide_in(totals, expires_ms, points, lot.earned_ms)
+        expires_ms = ends_ms(book.programme.calendar, account, totals, expires_ms)
     _put_lot(book, account, totals, lot, again)
-    book.ring(account, lot.expires_ms)
+    book.ring(account, expires_ms)
     return points
 
 
@@ -179,13 +198,14 @@ def take(
     """
     taken: list[Lot] = []
     left = points
+    over = sliding_over(book.programme.calendar, account, totals, alive_ms)
     prefix = lots_prefix(account.member, wallet)
     size = len(prefix)
     for key, value in book.state.scan(prefix, prefix_stop(prefix)):
         if not left:
             break
         expires_ms, earned_ms, lot_id = split_lot_key(key, size)
-        if expires_ms <= alive_ms:
+        if expires_ms <= alive_ms or expires_ms in over:
             continue
         lot = decode_lot(wallet, 0, expires_ms, earned_ms, lot_id, value)
         part = min(lot.points, left)
@@ -215,9 +235,11 @@ def reduce(book: Book, totals: Totals, key: bytes, lot: Lot, points: int) -> Non
 
 def expiring(book: Book, account: Account, wallet: str, totals: Totals, alive_ms: int) -> int:
     """Return how many available points belong to lots that are not alive after a time."""
-    if not totals.horizon or totals.horizon[0][0] > alive_ms:
-        return 0
     points = 0
+    if totals.slides:
+        points = sum(sliding_over(book.programme.calendar, account, totals, alive_ms).values())
+    if not totals.horizon or totals.horizon[0][0] > alive_ms:
+        return points
     prefix = lots_prefix(account.member, wallet)
     size = len(prefix)
     for key, value in book.state.scan(prefix, prefix_stop(prefix)):
@@ -237,7 +259,9 @@ def spendable(book: Book, account: Account, wallet: str, alive_ms: int) -> int:
 
 def overdue(book: Book, account: Account, totals: Totals) -> bool:
     """Tell whether a wallet has available points that are over by partition time."""
-    return bool(totals.horizon) and totals.horizon[0][0] <= book.now_ms
+    if totals.horizon and totals.horizon[0][0] <= book.now_ms:
+        return True
+    return bool(sliding_over(book.programme.calendar, account, totals, book.now_ms))
 
 
 def look_ahead(book: Book, account: Account, wallet: str, totals: Totals) -> None:
@@ -254,7 +278,7 @@ def look_ahead(book: Book, account: Account, wallet: str, totals: Totals) -> Non
     horizon = totals.horizon
     for key, value in book.state.scan(prefix, prefix_stop(prefix)):
         expires_ms, earned_ms, lot_id = split_lot_key(key, size)
-        if expires_ms == NEVER:
+        if expires_ms >= SLIDING_FROM:
             break
         lot = decode_lot(wallet, 0, expires_ms, earned_ms, lot_id, value)
         if horizon and horizon[-1][0] == expires_ms:

@@ -114,6 +114,7 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
     if grants and not grant_fits(account, grants):
         return too_many(src)
 
+    book.active(account, earned_ms)
     for granted, points in grants:
         book.keep_rule_set(granted.ruleset_hash)
         lot = give(book, account, granted, points, cause, earned_ms, event.order_id)
@@ -133,7 +134,6 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
         )
     if MONEY in programme.measured_in:
         count(book, account, MONEY, event.paid_minor, earned_ms, cause)
-    book.active(account, earned_ms)
     decision = Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
     if account.parked:
         for parked in parked_for(book, account, event.order_id):
@@ -257,6 +257,7 @@ def _settle(
     """Bring what was taken back in line with what is left of the order; `paid_minor` was before."""
     # First what comes back, then what goes: points that paid for the order are balance by then, or
     # whoever has spent the rest would keep what the returned order earned.
+    book.active(account, cause.occurred_ms)
     give_back(book, account, order_id, order, cause)
     measured_in = book.programme.measured_in
     earning_minor = order.earning_left_minor
@@ -277,7 +278,6 @@ def _settle(
     if MONEY in measured_in and paid_minor != order.money_left_minor:
         lost_minor = paid_minor - order.money_left_minor
         count(book, account, MONEY, -lost_minor, order.earned_ms, cause, order.taken_ms)
-    book.active(account, cause.occurred_ms)
 
 
 def _uncount(

@@ -10,6 +10,7 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_payment, encode_payment, remembered_until_ms
 from pointstream.ledger.moves import credit
 from pointstream.ledger.records import Account, Lot, Order, Payment, Taken, Totals
+from pointstream.ledger.sliding import ends_ms
 from pointstream.ledger.state import payment_key, payments_prefix, prefix_stop
 
 __all__ = ["LOTS_PER_PAYMENT", "give_back", "record_payment"]
@@ -105,7 +106,7 @@ def _give_back_payment(
             continue
         row.restored += part
         left -= part
-        if row.expires_ms > book.now_ms:
+        if ends_ms(book.programme.calendar, account, totals, row.expires_ms) > book.now_ms:
             delta = _into_own_lot(book, account, wallet, totals, row, part)
             change = lot_change(row.lot_id, delta, row.expires_ms, book) if delta else None
             moved.append((part, delta, change))

@@ -12,7 +12,7 @@ from typing import Final
 
 from pointstream.contracts.vocabulary import AccountStatus
 from pointstream.ledger.ranks import Rank
-from pointstream.ledger.state import NEVER
+from pointstream.ledger.state import SLIDING_FROM
 
 __all__ = [
     "HORIZON",
@@ -70,6 +70,9 @@ class Totals:
     the more lots a member has."""
     beyond: bool = False
     """Whether lots that expire may exist later than the horizon."""
+    slides: list[list[int]] = field(default_factory=list)
+    """[expires_ms, points, from_ms] of lots whose expiry slides, for each way of counting it:
+    it counts from `from_ms`, or from the member's latest activity if that is later."""
 
     in_lots: int = field(init=False)
     """What the spendable lots hold, followed by what is written to them. Not stored."""
@@ -114,7 +117,7 @@ class Totals:
 
     def expects(self, expires_ms: int, points: int) -> None:
         """Note that points which expire at a time have become available."""
-        if expires_ms == NEVER:
+        if expires_ms >= SLIDING_FROM:
             return
         horizon = self.horizon
         for index, bucket in enumerate(horizon):
@@ -134,6 +137,11 @@ class Totals:
 
     def expects_less(self, expires_ms: int, points: int) -> None:
         """Note that points which would have expired at a time are available no more."""
+        if expires_ms >= SLIDING_FROM:
+            for bucket in self.slides:
+                if bucket[0] == expires_ms:
+                    bucket[1] -= points
+            return
         for index, bucket in enumerate(self.horizon):
             if bucket[0] == expires_ms:
                 bucket[1] -= points
@@ -216,7 +224,7 @@ class Lot:
     lot_id: str
     activates_ms: int
     expires_ms: int
-    """`NEVER` for points that do not expire."""
+    """`NEVER` for points that do not expire; from `SLIDING_FROM` on it slides."""
     earned_ms: int
     points: int
     order_id: str | None

@@ -121,8 +121,8 @@ def _item_redeemed(
         return accepted(account, event, Outcome.POINTS_REDEEMED, wallet)
     hold_id = own_hold_id(account.member_id, event.event_id)
     hold = Hold(NEVER, HoldState.OPEN, wallet, points, NEVER, event.store_id)
-    reserve(book, account, hold_id, hold, cause, **_names(event.order_id, item_id, quantity))
     book.active(account, cause.occurred_ms)
+    reserve(book, account, hold_id, hold, cause, **_names(event.order_id, item_id, quantity))
     note = {
         "type": event.type,
         "occurred_ms": cause.occurred_ms,
@@ -189,6 +189,7 @@ def _spend(
     totals = account.wallets[wallet]
     taken = take(book, account, wallet, totals, points, max(book.now_ms, cause.occurred_ms))
     totals.redeemed += points
+    book.active(account, cause.occurred_ms)
     book.emit_split(
         account,
         wallet,
@@ -201,7 +202,6 @@ def _spend(
         cause,
         **_names(order_id, item_id, quantity),
     )
-    book.active(account, cause.occurred_ms)
     _paid(book, account, wallet, order_id, taken, cause)
 
 

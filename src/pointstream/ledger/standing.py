@@ -7,6 +7,7 @@ from typing import Any, Final
 from pointstream.ledger.book import Book
 from pointstream.ledger.decision import Standing
 from pointstream.ledger.records import Account, Totals
+from pointstream.ledger.sliding import next_expiry
 from pointstream.ledger.tiers import tier_fields
 
 __all__ = ["standing_of"]
@@ -19,9 +20,10 @@ def standing_of(book: Book, account: Account) -> Standing:
     """Return the standing of an account; flat, of the `points` wallet."""
     totals = account.wallets.get(_MAIN_WALLET, _EMPTY)
     next_expiry_at, next_expiry_points = None, 0
-    if totals.horizon:
-        expires_ms, next_expiry_points = totals.horizon[0]
-        next_expiry_at = book.text(expires_ms)
+    if totals.horizon or totals.slides:
+        expires_ms, next_expiry_points = next_expiry(book.programme.calendar, account, totals)
+        if next_expiry_points:
+            next_expiry_at = book.text(expires_ms)
     updated_at = book.text(account.updated_ms)
     crm_sync: dict[str, Any] = {
         "member_id": account.member_id,

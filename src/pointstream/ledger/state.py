@@ -44,6 +44,7 @@ __all__ = [
     "MEMORY_STOP",
     "NEVER",
     "PARTITION_KEY",
+    "SLIDING_FROM",
     "TIMER_START",
     "TIMER_STOP",
     "KeyValues",
@@ -88,6 +89,10 @@ __all__ = [
 
 NEVER: Final = (1 << 64) - 1
 """The time of what never comes, in keys: later than every real time (milliseconds)."""
+
+SLIDING_FROM: Final = NEVER - (1 << 30)
+"""Expiry times from here on, before `NEVER`, slide: the time is not in the key, but how it is
+counted (`sliding`). Such lots are spent after those that expire at a fixed time."""
 
 PARTITION_KEY: Final = b"z"
 MEMORY_START: Final = b"A"

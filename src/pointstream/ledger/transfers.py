@@ -36,8 +36,9 @@ from pointstream.ledger.codec import (
 from pointstream.ledger.decision import Answer, Decision, Outcome, Source
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.messages import Message
-from pointstream.ledger.moves import credit, spendable, take
+from pointstream.ledger.moves import credit, overdue, spendable, take
 from pointstream.ledger.records import Account, Lot, Transfer
+from pointstream.ledger.sliding import pinned
 from pointstream.ledger.state import (
     lots_prefix,
     prefix_stop,
@@ -91,6 +92,7 @@ def points_transferred(
     transfer_id = cause.entry_id(account.seq + 1)
     lots = take(book, account, wallet, totals, points, alive_ms)
     totals.transferred_out += points
+    book.active(account, cause.occurred_ms)
     book.emit_split(
         account,
         wallet,
@@ -130,7 +132,6 @@ def points_transferred(
     book.state.put(transfer_key(account.member, transfer_id), encode_transfer(transfer))
     account.transfers += 1
     _count_sent(book, account, cause.occurred_ms, points)
-    book.active(account, cause.occurred_ms)
     book.tell(
         _SENT,
         event.to_member_id,
@@ -142,7 +143,8 @@ def points_transferred(
             "actor_id": cause.actor_id,
             "store_id": cause.store_id,
             "points": points,
-            "lots": lot_rows(lots),
+            # The recipient's activity moves no end of the sender's: what slid does no more.
+            "lots": lot_rows(pinned(book.programme.calendar, account, totals, lots)),
         },
     )
     return Decision(Outcome.TRANSFER_STARTED)
@@ -345,7 +347,7 @@ def _bring(
         transfer_id=transfer_id,
         counterparty_id=counterparty_id,
     )
-    if lots[0].expires_ms <= book.now_ms:
+    if overdue(book, account, totals):
         expire(book, account, wallet, totals, book.now_ms, cause)
 
 

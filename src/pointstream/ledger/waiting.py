@@ -10,7 +10,7 @@ from __future__ import annotations
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered_until_ms
 from pointstream.ledger.records import Account, Lot
-from pointstream.ledger.state import business_key
+from pointstream.ledger.state import NEVER, SLIDING_FROM, business_key
 from pointstream.rules.compile import CompiledWallet
 
 __all__ = ["active_from_ms", "activity_key", "wait"]
@@ -25,7 +25,7 @@ def wait(book: Book, account: Account, wallet: CompiledWallet, lot: Lot) -> None
     """Let a new lot of an order wait for the wallet's activity, unless that came already."""
     assert wallet.on_activity is not None
     assert lot.order_id is not None
-    latest_ms = lot.expires_ms
+    latest_ms = lot.expires_ms if lot.expires_ms < SLIDING_FROM else NEVER
     if wallet.at_latest_ms is not None:
         latest_ms = min(latest_ms, lot.earned_ms + wallet.at_latest_ms)
     key = activity_key(account.member, wallet.on_activity, lot.order_id)

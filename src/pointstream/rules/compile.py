@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 
-from pointstream.contracts.programme import EndOf, Programme, RefundPolicy, Wallet
+from pointstream.contracts.programme import EndOf, ExpiryKind, Programme, RefundPolicy, Wallet
 from pointstream.contracts.rulesets import (
     ActivityRule,
     CheckInRule,
@@ -63,6 +63,8 @@ class CompiledWallet:
         at_latest = wallet.activation.at_latest
         self.at_latest_ms: Final = None if at_latest is None else at_latest // _MS
         """How long after it was earned a lot stops waiting; None for never."""
+        self.sliding: Final = wallet.expiry if wallet.expiry.kind is ExpiryKind.SLIDING else None
+        """How long points live after the member's latest activity, if that is what counts."""
         self._by_day = wallet.expiry.end_of is not EndOf.NONE or wallet.expiry.period is not None
         # One entry per local day on which points were earned: small, and a pure result.
         self._expires_by_day: dict[int, int] = {}
@@ -74,7 +76,10 @@ class CompiledWallet:
         return self._calendar.activates_at_ms(self._activation, earned_at_ms)
 
     def expires_at_ms(self, earned_at_ms: int) -> int | None:
-        """Return the first instant at which points earned then are gone, or None for never."""
+        """Return the first instant at which points earned then are gone, or None for never.
+
+        Where it slides: points of a member whose latest activity was then.
+        """
         if not self._by_day:
             return self._calendar.expires_at_ms(self._expiry, earned_at_ms)
         day = self._calendar.local_day(earned_at_ms)
