@@ -37,6 +37,7 @@ def count(
         rank = rank_on(book, account, ladder)
         if amount and taken_ms >= rank.begun_ms:
             _add(book, account, ladder, rank, amount, earned_ms)
+    book.change(account)
     book.measured.append((account, cause))
 
 
@@ -68,10 +69,10 @@ def this_period(book: Book, ladder: CompiledLadder, rank: Rank) -> int:
 def roll(book: Book, account: Account, ladder: CompiledLadder, rank: Rank) -> None:
     """Let go what has left the window by now."""
     if ladder.window == "calendar":
-        since = _today(book, ladder) - 1
-        if rank.periods and rank.periods[0][0] < since:
-            rank.periods = [row for row in rank.periods if row[0] >= since]
-            book.change(account)
+        today = _today(book, ladder)
+        rank.periods = [row for row in rank.periods if row[0] >= today - 1]
+        if book.now_ms == ladder.period_starts_ms(today):
+            book.change(account)  # the next tier has to be reached anew
         return
     now_ms = book.now_ms
     if rank.first_day < 0 or ladder.leaves_ms(rank.first_day) > now_ms:

@@ -86,6 +86,8 @@ class CompiledLadder:
         self._calendar: Final = calendar
         # One entry per local day on which something was earned: small, and pure results.
         self._leaves_by_day: Final[dict[int, int]] = {}
+        self._period_by_day: Final[dict[int, int]] = {}
+        self._starts_by_period: Final[dict[int, int]] = {}
 
     # --- levels -----------------------------------------------------------------------------
 
@@ -128,11 +130,19 @@ class CompiledLadder:
 
     def period(self, day: int) -> int:
         """Return the calendar period in which a local day falls."""
-        return self._calendar.month_of_day(day) // self._unit_months
+        period = self._period_by_day.get(day)
+        if period is None:
+            period = self._calendar.month_of_day(day) // self._unit_months
+            self._period_by_day[day] = period
+        return period
 
     def period_starts_ms(self, period: int) -> int:
         """Return when a calendar period begins."""
-        return self._calendar.start_of_month_ms(period * self._unit_months)
+        starts_ms = self._starts_by_period.get(period)
+        if starts_ms is None:
+            starts_ms = self._calendar.start_of_month_ms(period * self._unit_months)
+            self._starts_by_period[period] = starts_ms
+        return starts_ms
 
     # --- moments ----------------------------------------------------------------------------
 
