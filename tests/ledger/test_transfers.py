@@ -613,7 +613,8 @@ def test_points_that_come_back_pay_what_was_owed_meanwhile() -> None:
 
 
 def test_received_points_are_not_taken_back_with_an_order_of_the_same_name() -> None:
-    """The lot is no order's lot: a refund of the recipient's own takes only what that earned."""
+    """The lot is no order's lot: a refund of the recipient's own takes only what that earned, and
+    its end names none."""
     post = Post(programme(wallets=[{"id": "points", "expiry": {"days": 30}}]))
     post.sender.order("same", 100)
     post.recipient.order("same", 10, "m2")
@@ -623,6 +624,9 @@ def test_received_points_are_not_taken_back_with_an_order_of_the_same_name() -> 
     post.recipient.cancel("same", "m2")
 
     assert post.recipient.available("m2") == 50
+    post.tick(START_MS + 31 * DAY_MS)
+    (expired,) = post.entries("m2", "expired")
+    assert (expired["amount"], expired["order_id"]) == (50, None)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
