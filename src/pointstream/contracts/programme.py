@@ -14,7 +14,15 @@ from enum import StrEnum
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pointstream.contracts.fields import MAX_AMOUNT
 from pointstream.contracts.rulesets import Identifier, RuleSet
@@ -23,6 +31,7 @@ from pointstream.contracts.vocabulary import Role
 
 __all__ = [
     "Activation",
+    "Budget",
     "EndOf",
     "Expiry",
     "ExpiryKind",
@@ -199,6 +208,21 @@ GivenCommand = Literal[
 """A command that can be made to wait: all but the reviews, by which waiting ends."""
 
 
+class Budget(_Strict):
+    """Points that all members together get at most by the rules that name it, whatever the time.
+
+    A new campaign takes a new id: what an id has given stays given.
+    """
+
+    id: Identifier
+    points: Annotated[int, Field(strict=True, ge=1, le=MAX_AMOUNT)]
+    wallet: Identifier = "points"
+    campaign_id: Identifier | None = Field(
+        None, description="What entries name as their campaign; the budget's own id if absent."
+    )
+    description: str = ""
+
+
 class Programme(_Strict):
     """The settings of one ledger. All spans are of partition time unless said otherwise."""
 
@@ -248,6 +272,7 @@ class Programme(_Strict):
         (), max_length=4, description="Of tiers, side by side; the first is the main one."
     )
     transfers: Transfers = Transfers()
+    budgets: tuple[Budget, ...] = Field((), max_length=1_000)
     rule_sets: tuple[RuleSet, ...] = Field(min_length=1, max_length=1_000)
 
     @field_validator("time_zone")
@@ -310,3 +335,39 @@ class Programme(_Strict):
                         f" {tier.bonus.wallet!r}"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _budgets_fit_together(self) -> Self:
+        budgets: dict[str, Budget] = {}
+        problems: list[InitErrorDetails] = []
+        for number, budget in enumerate(self.budgets):
+            if budget.id in budgets:
+                problems.append(
+                    _problem(("budgets", number, "id"), f"two budgets have the id {budget.id!r}")
+                )
+            budgets[budget.id] = budget
+        for number, rule_set in enumerate(self.rule_sets):
+            for place, rule in enumerate(rule_set.rules):
+                if rule.budget is None:
+                    continue
+                where = ("rule_sets", number, "rules", place, "budget")
+                known = budgets.get(rule.budget)
+                if known is None:
+                    there = ", ".join(budgets) or "none"
+                    message = f"unknown budget {rule.budget!r}; this programme has {there}"
+                    problems.append(_problem(where, message))
+                elif known.wallet != rule.wallet:
+                    message = (
+                        f"budget {known.id!r} is of {known.wallet!r}, the rule pays into"
+                        f" {rule.wallet!r}"
+                    )
+                    problems.append(_problem(where, message))
+        if problems:
+            raise ValidationError.from_exception_data(type(self).__name__, problems)
+        return self
+
+
+def _problem(where: tuple[str | int, ...], message: str) -> InitErrorDetails:
+    # By the place that is wrong: a rule among hundreds is not found by its id alone.
+    kind = PydanticCustomError("value_error", "{message}", {"message": message})
+    return InitErrorDetails(type=kind, loc=where, input=None)

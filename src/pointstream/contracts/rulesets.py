@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 __all__ = [
     "ActivityRule",
+    "Cap",
     "CheckInRule",
     "Identifier",
     "OrderBonusRule",
@@ -22,6 +23,7 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Scope",
+    "SharedCap",
     "SpendRule",
     "Streak",
 ]
@@ -65,11 +67,41 @@ class _Span(_Strict):
         return self
 
 
+class Cap(_Strict):
+    """The most points that one member gets: by one event, in one local calendar day, week (from
+    Monday) and month, and ever. Each limit that is given counts."""
+
+    event: Points | None = None
+    day: Points | None = None
+    week: Points | None = None
+    month: Points | None = None
+    lifetime: Points | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if (self.event, self.day, self.week, self.month, self.lifetime) == (None,) * 5:
+            raise ValueError("a cap needs one of event, day, week, month, lifetime")
+        return self
+
+
+class SharedCap(Cap):
+    """A cap that several rules of a rule set use up together."""
+
+    id: Identifier
+    rules: tuple[Identifier, ...] = Field(
+        (), description="The rules that share it; if absent, all rules of the rule set."
+    )
+
+
 class _Rule(_Span):
     id: Identifier
     description: str = ""
     wallet: Identifier = "points"
     scope: Scope = Scope()
+    cap: Cap | None = Field(None, description="What one member gets by this rule at most.")
+    budget: Identifier | None = Field(
+        None, description="The programme's budget that pays for what this rule gives."
+    )
 
 
 class SpendRule(_Rule):
@@ -152,6 +184,7 @@ class RuleSet(_Span):
     version: int = Field(strict=True, ge=1)
     description: str = ""
     rules: tuple[Rule, ...] = Field(min_length=1, max_length=1_000)
+    caps: tuple[SharedCap, ...] = Field((), max_length=100)
 
     @model_validator(mode="after")
     def _rule_ids_are_unique(self) -> Self:
@@ -160,4 +193,21 @@ class RuleSet(_Span):
             if rule.id in seen:
                 raise ValueError(f"two rules have the id {rule.id!r}")
             seen.add(rule.id)
+        return self
+
+    @model_validator(mode="after")
+    def _caps_fit_the_rules(self) -> Self:
+        wallets = {rule.id: rule.wallet for rule in self.rules}
+        seen: set[str] = set()
+        for cap in self.caps:
+            if cap.id in seen:
+                raise ValueError(f"two caps have the id {cap.id!r}")
+            seen.add(cap.id)
+            for rule_id in cap.rules:
+                if rule_id not in wallets:
+                    raise ValueError(
+                        f"cap {cap.id!r} is over the rule {rule_id!r}, which is not in the rule set"
+                    )
+            if len({wallets[rule_id] for rule_id in cap.rules or wallets}) > 1:
+                raise ValueError(f"cap {cap.id!r} is over rules that pay into different wallets")
         return self

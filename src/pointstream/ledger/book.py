@@ -251,6 +251,8 @@ class Book:
         counterparty_id: str | None = None,
         item_id: str | None = None,
         quantity: int | None = None,
+        due: int | None = None,
+        campaign_id: str | None = None,
     ) -> None:
         """Write the ledger entry of a movement that has just been made."""
         account.seq += 1
@@ -301,6 +303,10 @@ class Book:
         if item_id is not None:
             entry["item_id"] = item_id
             entry["quantity"] = quantity
+        if due is not None:
+            entry["due"] = due
+        if campaign_id is not None:
+            entry["campaign_id"] = campaign_id
         totals.told += delta
         self.entries.append(entry)
         self._touched.append((account, wallet, totals))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from hashlib import blake2b
+from typing import Any
 
 from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
 from pointstream.ledger.decision import Source
@@ -102,6 +103,20 @@ class Cause:
         """Return the same cause, of what follows from it at another moment."""
         cause = copy(self)
         cause.occurred_ms = occurred_ms
+        return cause
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `of_fields` makes this cause of again, for something that has to wait."""
+        named = ((name, getattr(self, name)) for name in self.__slots__ if name != "base")
+        return {name: value for name, value in named if value is not None}
+
+    @classmethod
+    def of_fields(cls, member: bytes, fields: dict[str, Any]) -> Cause:
+        """Return the cause of something that had to wait. `member` may be a survivor by now."""
+        cause = cls.__new__(cls)
+        for name in cls.__slots__:
+            setattr(cause, name, fields.get(name))
+        cause.base = _base(member, cause.event_id or cause.type)
         return cause
 
     def entry_id(self, seq: int) -> str:

@@ -58,6 +58,7 @@ class Outcome(StrEnum):
     # Taken
     POINTS_AWARDED = "points_awarded"
     NOTHING_EARNED = "nothing_earned"
+    AWARD_UNDER_WAY = "award_under_way"
     ORDER_REFUNDED = "order_refunded"
     ORDER_CANCELLED = "order_cancelled"
     ORDER_COMPLETED = "order_completed"

@@ -8,12 +8,12 @@ from pointstream.contracts.inputs import (
     ReferralFirstOrder,
     ReferralRegistered,
 )
+from pointstream.ledger.awards import Awarding
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import remembered
 from pointstream.ledger.completing import completed
 from pointstream.ledger.decision import Decision, Outcome, Source
-from pointstream.ledger.moves import give
 from pointstream.ledger.orders import grant_fits, too_many, wrong_currency
 from pointstream.ledger.records import Account, Run
 from pointstream.ledger.state import business_key, time_bytes
@@ -73,9 +73,10 @@ def checkin_recorded(
     if joined is not None:
         _put_run(book, account, merged)
     book.active(account, cause.occurred_ms)
+    awarding = Awarding(book, account, cause, cause.occurred_ms)
     for (granted, points), reason in zip(grants, reasons, strict=True):
-        give(book, account, granted, points, cause, cause.occurred_ms, reason=reason)
-    return Decision(Outcome.POINTS_AWARDED)
+        awarding.give(granted, points, reason)
+    return Decision(awarding.outcome)
 
 
 def _joined(book: Book, account: Account, day: int, occurred_ms: int) -> list[Run] | None:
@@ -192,9 +193,10 @@ def _award_once(
         return too_many(source)
     _remember(book, key, cause, body)
     book.active(account, cause.occurred_ms)
+    awarding = Awarding(book, account, cause, cause.occurred_ms)
     for reward, points in grants:
-        give(book, account, reward, points, cause, cause.occurred_ms, reason=reason)
-    return Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
+        awarding.give(reward, points, reason)
+    return Decision(awarding.outcome)
 
 
 def _remember(book: Book, key: bytes, cause: Cause, body: bytes = b"") -> None:

@@ -91,6 +91,7 @@ _REMEMBERED: Final = frozenset(
     {
         Outcome.POINTS_AWARDED,
         Outcome.NOTHING_EARNED,
+        Outcome.AWARD_UNDER_WAY,
         Outcome.ORDER_REFUNDED,
         Outcome.ORDER_CANCELLED,
         Outcome.ORDER_COMPLETED,

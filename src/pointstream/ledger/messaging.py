@@ -7,6 +7,7 @@ from typing import Final
 
 from pointstream.ledger import grants
 from pointstream.ledger.book import Book
+from pointstream.ledger.budgets import budget_granted
 from pointstream.ledger.catalogue import ITEM_TOLD, item_told, stock_limit
 from pointstream.ledger.decision import Decision, Source
 from pointstream.ledger.errors import StateCorrupt
@@ -20,7 +21,10 @@ __all__ = ["received"]
 _KNOWN_LIMITS: Final[dict[str, KnownLimit]] = {GrantKind.STOCK: stock_limit}
 """The kinds of grants whose limit the owner of the key knows; the others bring it along."""
 
-_CONTINUATIONS: Final[dict[GrantKind, Continuation]] = {GrantKind.STOCK: stock_given}
+_CONTINUATIONS: Final[dict[GrantKind, Continuation]] = {
+    GrantKind.BUDGET: budget_granted,
+    GrantKind.STOCK: stock_given,
+}
 """What goes on when a grant of a kind was given, or refused."""
 
 _FOR_ERASED: Final[dict[GrantKind, ForErased]] = {GrantKind.STOCK: stock_for_erased}

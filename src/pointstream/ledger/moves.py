@@ -49,8 +49,13 @@ def give(
     earned_ms: int,
     order_id: str | None = None,
     reason: str | None = None,
+    due: int | None = None,
+    campaign_id: str | None = None,
 ) -> Lot:
-    """Give points by a rule: into a new lot, pending or spendable."""
+    """Give points by a rule: into a new lot, pending or spendable.
+
+    `due` is what the rule gave, where a cap or a budget granted less.
+    """
     wallet = book.programme.wallets[reward.wallet]
     totals = book.totals(account, wallet.id)
     lot_id = cause.entry_id(account.seq + 1)
@@ -90,6 +95,8 @@ def give(
         reward=reward,
         order_id=order_id,
         reason=reason,
+        due=due,
+        campaign_id=campaign_id,
     )
     lot.points = points
     if wallet.id in book.programme.measured_in:

@@ -15,17 +15,20 @@ from pointstream.contracts.inputs import OrderCancelled, OrderPaid, OrderRefunde
 from pointstream.contracts.programme import RefundPolicy
 from pointstream.contracts.tiers import MONEY
 from pointstream.contracts.vocabulary import DeadLetterCode, MovementType
+from pointstream.ledger.awards import Awarding
 from pointstream.ledger.book import MAX_POINTS, Book, LotChange, lot_change
+from pointstream.ledger.caps import make_room
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_lot
 from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
-from pointstream.ledger.moves import give, look_ahead, reduce, take
+from pointstream.ledger.moves import look_ahead, reduce, take
 from pointstream.ledger.parking import Parked, park, parked_for, unpark
 from pointstream.ledger.payments import give_back
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Award, Line, Lot, Order, Totals
 from pointstream.ledger.state import lot_key, order_key, pending_key
 from pointstream.ledger.tiers import multiplier_at
+from pointstream.ledger.underway import note_refund
 from pointstream.rules.ladders import PLAIN
 from pointstream.rules.model import OrderReward, Reward
 
@@ -36,6 +39,7 @@ __all__ = [
     "order_cancelled",
     "order_paid",
     "order_refunded",
+    "settle",
     "too_many",
     "wrong_currency",
 ]
@@ -115,26 +119,16 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
         return too_many(src)
 
     book.active(account, earned_ms)
+    awarding = Awarding(book, account, cause, earned_ms, event.order_id)
     for granted, points in grants:
         book.keep_rule_set(granted.ruleset_hash)
-        lot = give(book, account, granted, points, cause, earned_ms, event.order_id)
-        order.awards.append(
-            Award(
-                granted.ruleset_hash,
-                granted.rule_id,
-                granted.wallet,
-                lot.lot_id,
-                lot.activates_ms,
-                lot.expires_ms,
-                points,
-                # Over before the order came: gone already, as what expires later.
-                expired=points if lot.over_by(book.now_ms) else 0,
-                multiplier=multiplier if granted.multiplied else PLAIN,
-            )
-        )
+        award = awarding.give(granted, points)
+        if award is not None:
+            award.multiplier = multiplier if granted.multiplied else PLAIN
+            order.awards.append(award)
     if MONEY in programme.measured_in:
         count(book, account, MONEY, event.paid_minor, earned_ms, cause)
-    decision = Decision(Outcome.POINTS_AWARDED if grants else Outcome.NOTHING_EARNED)
+    decision = Decision(awarding.outcome)
     if account.parked:
         for parked in parked_for(book, account, event.order_id):
             unpark(book, account, parked)
@@ -238,7 +232,7 @@ def _refund(
     if not order.paid_minor:
         order.returned = True
     order.refunds.append(refund)
-    _settle(book, account, event.order_id, order, paid_minor, cause)
+    settle(book, account, event.order_id, order, paid_minor, cause)
     return Decision(Outcome.ORDER_REFUNDED)
 
 
@@ -247,14 +241,17 @@ def _cancel(book: Book, account: Account, order_id: str, order: Order, cause: Ca
         return Decision(Outcome.ORDER_ALREADY_CANCELLED)
     paid_minor = order.money_left_minor
     order.cancelled = order.returned = True
-    _settle(book, account, order_id, order, paid_minor, cause)
+    settle(book, account, order_id, order, paid_minor, cause)
     return Decision(Outcome.ORDER_CANCELLED)
 
 
-def _settle(
+def settle(
     book: Book, account: Account, order_id: str, order: Order, paid_minor: int, cause: Cause
 ) -> None:
-    """Bring what was taken back in line with what is left of the order; `paid_minor` was before."""
+    """Bring what was taken back in line with what is left of the order; `paid_minor` was before.
+
+    What a budget has not granted yet is settled by its answer, in the name of the latest refund.
+    """
     # First what comes back, then what goes: points that paid for the order are balance by then, or
     # whoever has spent the rest would keep what the returned order earned.
     book.active(account, cause.occurred_ms)
@@ -264,6 +261,9 @@ def _settle(
     for award in order.awards:
         reward = book.rule_set(award.ruleset_hash).orders[award.rule_id]
         if reward.keep_on_refund and order.money_left_minor:
+            continue
+        if not award.points:
+            note_refund(book, account.member, award.lot_id, cause)
             continue
         # What expired in the order's own lot is gone already: only the rest can be owed.
         left = reward.points(earning_minor) * award.multiplier // PLAIN
@@ -333,6 +333,7 @@ def _claw_back(
         left = 0
     totals.written_off += left
     totals.reversed += owed - left
+    make_room(book, account.member, reward.caps, owed - left, order.earned_ms)
     look_ahead(book, account, wallet, totals)
     _emit_reversed(book, account, order_id, order, wallet, totals, reward, left, moved, cause)
 
@@ -365,6 +366,7 @@ def _emit_reversed(
         store_id=order.store_id,
         brand_id=order.brand_id,
         channel=order.channel,
+        campaign_id=book.programme.campaign_of(reward.budget),
     )
 
 

@@ -249,7 +249,8 @@ class Award:
     activates_ms: int
     expires_ms: int
     points: int
-    """E: what the rule gave."""
+    """E: what the rule gave, or what a cap or a budget granted of it. 0 while the budget is being
+    asked: there is no lot yet, and `lot_id` names the question."""
     settled: int = 0
     """Of what refunds ask back, E - points(P - R): taken, become debt, or written off."""
     expired: int = 0

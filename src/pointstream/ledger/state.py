@@ -17,6 +17,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
     t due what                                timer: what is due when
+    u member NUL ask_id                       award that waits for its budget
     v member NUL flag                         command that waits for a second actor's consent
     w member NUL transfer                     transfer on its way from a member, with its lots
     z                                         partition: its time, and where the sweep stands
@@ -25,6 +26,7 @@ Everything that is only remembered for a while has an upper-case kind, and a val
 the time until which it counts. That makes them one range for the sweep:
 
     B member NUL what NUL ids                 business key: it earned once
+    C member NUL rule-set NUL what NUL id NUL period   points that a cap has counted
     F member NUL flag                         how a flag ended
     H member NUL hold                         hold, open or ended
     M member NUL event_id                     event id, with the digest and a command's answer
@@ -50,6 +52,8 @@ __all__ = [
     "KeyValues",
     "account_key",
     "business_key",
+    "cap_key",
+    "caps_prefix",
     "catalogue_key",
     "day_key",
     "days_prefix",
@@ -83,6 +87,8 @@ __all__ = [
     "time_bytes",
     "timer_key",
     "transfer_key",
+    "under_way_key",
+    "under_way_prefix",
     "waiting_key",
     "waiting_prefix",
 ]
@@ -288,3 +294,19 @@ def order_of_payment(key: bytes) -> bytes:
 
 def business_key(member: bytes, what: str, *ids: str) -> bytes:
     return b"\0".join((b"B" + member, what.encode(), *(id_.encode() for id_ in ids)))
+
+
+def caps_prefix(member: bytes) -> bytes:
+    return b"C%b\0" % member
+
+
+def cap_key(member: bytes, cap: bytes, period: str, number: int) -> bytes:
+    return b"C%b\0%b\0%b%d" % (member, cap, period.encode(), number)
+
+
+def under_way_prefix(member: bytes) -> bytes:
+    return b"u%b\0" % member
+
+
+def under_way_key(member: bytes, ask_id: str) -> bytes:
+    return under_way_prefix(member) + ask_id.encode()

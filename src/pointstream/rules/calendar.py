@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from pointstream.contracts.programme import Activation, EndOf, Expiry
+from pointstream.rules.model import Period
 
 __all__ = ["Calendar"]
 
@@ -58,6 +59,21 @@ class Calendar:
     def start_of_month_ms(self, month: int) -> int:
         """Return when a month begins, counted from January of the year 0."""
         return self._instant_ms(datetime(month // 12, month % 12 + 1, 1))
+
+    def period(self, unit: Period, at_ms: int) -> tuple[int, int | None]:
+        """Return the number of the local unit in which an instant falls, and the first instant
+        after it; None for a lifetime, which does not end."""
+        day = self.local_day(at_ms)
+        if unit is Period.DAY:
+            return day, self.start_of_day_ms(day + 1)
+        if unit is Period.WEEK:
+            # 1970-01-01 was a Thursday; weeks begin on Monday.
+            week = (day + 3) // 7
+            return week, self.start_of_day_ms(week * 7 + 4)
+        if unit is Period.MONTH:
+            month = self.month_of_day(day)
+            return month, self.start_of_month_ms(month + 1)
+        return 0, None
 
     def activates_at_ms(self, policy: Activation, earned_at_ms: int) -> int:
         """Return when points earned at an instant become spendable."""

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 
-from pointstream.contracts.programme import EndOf, ExpiryKind, Programme, RefundPolicy, Wallet
+from pointstream.contracts.programme import (
+    Budget,
+    EndOf,
+    ExpiryKind,
+    Programme,
+    RefundPolicy,
+    Wallet,
+)
 from pointstream.contracts.rulesets import (
     ActivityRule,
+    Cap,
     CheckInRule,
     OrderBonusRule,
     ReferralRule,
@@ -30,8 +39,10 @@ from pointstream.rules.ladders import CompiledLadder
 from pointstream.rules.model import (
     ActivityReward,
     CheckInReward,
+    CompiledCap,
     CompiledRuleSet,
     OrderReward,
+    Period,
     ReferralReward,
     Reward,
     RuleTable,
@@ -125,11 +136,19 @@ class CompiledProgramme:
         }
         self.consent_always: Final = frozenset(programme.consent_always)
         self.consent_ms: Final = programme.consent_window // _MS
+        self.budgets: Final[Mapping[str, Budget]] = {
+            budget.id: budget for budget in programme.budgets
+        }
         compiled = [(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets]
         self.rule_sets: Final[Mapping[str, CompiledRuleSet]] = {
             rule_set.hash: rule_set for _, rule_set in compiled
         }
         self._cuts_ms, self._tables = _tables(programme.rule_sets)
+
+    def campaign_of(self, budget_id: str | None) -> str | None:
+        """Return the campaign that entries name for a budget, or None for no (known) budget."""
+        budget = self.budgets.get(budget_id) if budget_id is not None else None
+        return None if budget is None else budget.campaign_id or budget.id
 
     def rules_at(self, at_ms: int) -> RuleTable:
         """Return the rewards in force at an instant."""
@@ -145,13 +164,17 @@ def compile_rule_set(rule_set: RuleSet) -> CompiledRuleSet:
     """Compile one version of one rule set."""
     source = dumps(rule_set.model_dump(mode="json", exclude_defaults=True))
     hash_ = _hash(source)
-    orders: dict[str, OrderReward] = {}
-    for rule in rule_set.rules:
-        reward = _reward(rule, rule_set.version, hash_)
-        if isinstance(reward, OrderReward):
-            orders[reward.rule_id] = reward
+    rewards = {
+        rule.id: _limited(_reward(rule, rule_set.version, hash_), rule_set, rule)
+        for rule in rule_set.rules
+    }
     return CompiledRuleSet(
-        id=rule_set.id, version=rule_set.version, hash=hash_, source=source, orders=orders
+        id=rule_set.id,
+        version=rule_set.version,
+        hash=hash_,
+        source=source,
+        orders={id_: reward for id_, reward in rewards.items() if isinstance(reward, OrderReward)},
+        rewards=rewards,
     )
 
 
@@ -189,11 +212,11 @@ def _table(rule_sets: Sequence[RuleSet], at_ms: int | None) -> RuleTable:
     referrals: dict[str, tuple[ReferralReward, ...]] = {}
     activities: dict[str, tuple[ActivityReward, ...]] = {}
     for rule_set in highest.values():
-        hash_ = compile_rule_set(rule_set).hash
+        rewards = compile_rule_set(rule_set).rewards
         for rule in rule_set.rules:
             if not _holds(rule.effective_from, rule.effective_to, at_ms):
                 continue
-            reward = _reward(rule, rule_set.version, hash_)
+            reward = rewards[rule.id]
             if isinstance(reward, OrderReward):
                 orders.append(reward)
             elif isinstance(reward, CheckInReward):
@@ -263,6 +286,33 @@ def _reward(rule: Rule, version: int, hash_: str) -> Reward:
         matches=matches,
         unit_points=rule.points,
         per_minor=rule.per_minor,
+    )
+
+
+def _limited(reward: Reward, rule_set: RuleSet, rule: Rule) -> Reward:
+    """Return a reward with the caps it falls under and the budget that pays for it."""
+    caps: list[CompiledCap] = []
+    if rule.cap is not None:
+        caps.append(_cap(rule.cap, rule_set.id, "rule", rule.id))
+    for cap in rule_set.caps:
+        if not cap.rules or rule.id in cap.rules:
+            caps.append(_cap(cap, rule_set.id, "cap", cap.id))
+    if not caps and rule.budget is None:
+        return reward
+    return replace(reward, caps=tuple(caps), budget=rule.budget, limited=True)
+
+
+def _cap(cap: Cap, *names: str) -> CompiledCap:
+    limits = (
+        (Period.DAY, cap.day),
+        (Period.WEEK, cap.week),
+        (Period.MONTH, cap.month),
+        (Period.LIFETIME, cap.lifetime),
+    )
+    return CompiledCap(
+        name="\0".join(names).encode(),
+        event=cap.event,
+        limits=tuple((period, points) for period, points in limits if points is not None),
     )
 
 

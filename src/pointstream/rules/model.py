@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 __all__ = [
     "ActivityReward",
     "CheckInReward",
+    "CompiledCap",
     "CompiledRuleSet",
     "OrderReward",
+    "Period",
     "ReferralReward",
     "Reward",
     "RuleTable",
@@ -35,6 +38,26 @@ class Scoped(Protocol):
     def campaign_codes(self) -> tuple[str, ...]: ...
 
 
+class Period(StrEnum):
+    """Over which local calendar unit a cap counts; the values stand in keys of the state."""
+
+    DAY = "d"
+    WEEK = "w"
+    MONTH = "m"
+    LIFETIME = "l"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledCap:
+    """The most points that one member gets by a rule, or by several together."""
+
+    name: bytes
+    """What it is called in keys: the same for all versions of the rule set, so that a new version
+    goes on counting where the old one stood."""
+    event: int | None
+    limits: tuple[tuple[Period, int], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
     """What every compiled rule has. `matches` is None for a rule that holds everywhere."""
@@ -44,6 +67,11 @@ class Reward:
     ruleset_hash: str
     wallet: str
     matches: Callable[[Scoped], bool] | None
+    caps: tuple[CompiledCap, ...] = ()
+    """The rule's own, then those that it shares."""
+    budget: str | None = None
+    limited: bool = False
+    """Whether it has caps or a budget: less may be granted than it gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +141,8 @@ class CompiledRuleSet:
     source: bytes
     orders: Mapping[str, OrderReward]
     """By rule id, whatever span the rule has: refunds ask for the rules of the order's time."""
+    rewards: Mapping[str, Reward]
+    """All of them, by rule id: an award that waited for its budget asks for the rule it came by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
