@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=36_525))]
+LeadTimes = Annotated[
+    tuple[Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=3_650))], ...],
+    Field(max_length=8),
+]
 DayOfMonth = Annotated[int, Field(strict=True, ge=1, le=31)]
 Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 
@@ -145,6 +149,9 @@ class Wallet(_Strict):
     spendable: bool = True
     activation: Activation = Activation()
     expiry: Expiry = Expiry()
+    remind_before: LeadTimes = Field(
+        (), description="So long before points expire, the member is reminded of them."
+    )
 
 
 class TransferFee(_Strict):

@@ -25,6 +25,7 @@ from pointstream.ledger.errors import BooksDisagree, ConservationBreach, StateCo
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
 from pointstream.ledger.records import Account, Lot, Order, Totals
+from pointstream.ledger.reminders import rearm
 from pointstream.ledger.schedule import Schedule
 from pointstream.ledger.sliding import ends_ms
 from pointstream.ledger.state import (
@@ -114,6 +115,8 @@ class Book:
         """Note that the member did something."""
         if at_ms > account.last_activity_ms:
             account.last_activity_ms = at_ms
+            if self.programme.reminds:
+                rearm(self, account)
         self.change(account)
 
     def totals(self, account: Account, wallet: str) -> Totals:

@@ -138,6 +138,8 @@ def encode_account(account: Account) -> bytes:
 def _rare(account: Account) -> dict[str, Any]:
     """Return what most accounts do not have."""
     rare: dict[str, Any] = {}
+    if account.reminded:
+        rare["reminded"] = account.reminded
     if account.merged_into is not None:
         rare["merged_into"] = account.merged_into
     if account.merging_into is not None:

@@ -13,6 +13,7 @@ from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
+from pointstream.ledger.reminders import arm
 from pointstream.ledger.sliding import ends_ms, slide_in, sliding_over, sliding_time
 from pointstream.ledger.state import (
     NEVER,
@@ -191,6 +192,8 @@ def credit(book: Book, account: Account, totals: Totals, lot: Lot, *, again: boo
         slide_in(totals, expires_ms, points, lot.earned_ms)
         expires_ms = ends_ms(book.programme.calendar, account, totals, expires_ms)
     _put_lot(book, account, totals, lot, again)
+    if book.programme.reminds:
+        arm(book, account, lot.wallet, expires_ms)
     book.ring(account, expires_ms)
     return points
 

@@ -184,6 +184,8 @@ class Account:
     """Runs of check-in days, earliest first, as far back as a late check-in can mend."""
     wallets: dict[str, Totals] = field(default_factory=dict)
 
+    reminded: dict[str, int] = field(default_factory=dict)
+    """By wallet and lead time, the latest local day of expiry that a reminder told of."""
     merged_into: str | None = None
     """The survivor, once this account was merged: it is closed, and events go there."""
     merging_into: str | None = None

@@ -14,6 +14,7 @@ from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timed_out
 from pointstream.ledger.parking import give_up
+from pointstream.ledger.reminders import remind
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.tiers import review
 
@@ -44,5 +45,9 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
     for wallet, totals in account.wallets.items():
         if totals.available:
             next_ms = min(next_ms, expire(book, account, wallet, totals, due_ms))
+    if book.programme.reminds:
+        for wallet, totals in account.wallets.items():
+            if totals.available:
+                next_ms = min(next_ms, remind(book, account, wallet, totals, due_ms))
     book.ring(account, next_ms)
     return Decision(Outcome.POINTS_MOVED_BY_TIME) if book.entries or book.effects else None

@@ -74,6 +74,9 @@ class CompiledWallet:
         at_latest = wallet.activation.at_latest
         self.at_latest_ms: Final = None if at_latest is None else at_latest // _MS
         """How long after it was earned a lot stops waiting; None for never."""
+        leads_ms = {lead // _MS for lead in wallet.remind_before}
+        self.leads_ms: Final = tuple(sorted(leads_ms, reverse=True))
+        """How long before points expire the member is reminded of them, longest first."""
         self.sliding: Final = wallet.expiry if wallet.expiry.kind is ExpiryKind.SLIDING else None
         """How long points live after the member's latest activity, if that is what counts."""
         self._by_day = wallet.expiry.end_of is not EndOf.NONE or wallet.expiry.period is not None
@@ -111,6 +114,8 @@ class CompiledProgramme:
         self.wallets: Final[Mapping[str, CompiledWallet]] = {
             wallet.id: CompiledWallet(wallet, self.calendar) for wallet in programme.wallets
         }
+        self.reminds: Final = any(wallet.leads_ms for wallet in self.wallets.values())
+        """Whether points of any wallet have reminders before they expire."""
         self.refund_policy: Final[RefundPolicy] = programme.refund_policy
         self.dedup_window_ms: Final = programme.dedup_window // _MS
         self.park_window_ms: Final = programme.park_window // _MS
