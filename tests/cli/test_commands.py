@@ -36,6 +36,9 @@ def _said(result: Result) -> str:
         ["topics", "check"],
         ["generate"],
         ["publish"],
+        ["catalogue", "publish"],
+        ["catalogue", "withdraw"],
+        ["catalogue", "list"],
         ["watch"],
         ["balance"],
         ["explain"],
@@ -178,3 +181,26 @@ def test_the_topology_is_drawn_without_a_broker() -> None:
     outputs = [output["topic"] for output in graph["outputs"]]
     assert "points.balance-changes" in outputs
     assert all(topic in text.output and topic in mermaid.output for topic in outputs)
+
+
+def test_a_catalogue_file_with_a_mistake_is_refused_whole(tmp_path: Path) -> None:
+    """Every mistake is named with its path, nothing is published, and the exit code is 2."""
+    file = tmp_path / "items.yaml"
+    file.write_text("items:\n- {item_id: mug, price_points: 0}\n- {item_id: tote}\n")
+
+    result = _run("catalogue", "publish", str(file))
+
+    assert result.exit_code == 2
+    assert f"{file}:2: items[0].price_points" in _said(result)
+    assert f"{file}:3: items[1].price_points" in _said(result)
+
+
+def test_a_catalogue_file_is_checked_without_a_broker(tmp_path: Path) -> None:
+    """A dry run tells what would be published."""
+    file = tmp_path / "items.yaml"
+    file.write_text("items:\n- {item_id: mug, price_points: 250, limit_per_tier: {gold: 2}}\n")
+
+    result = _run("catalogue", "publish", str(file), "--dry-run")
+
+    assert result.exit_code == 0
+    assert "gold 2" in _said(result)

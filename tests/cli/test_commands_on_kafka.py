@@ -146,3 +146,30 @@ def test_the_demonstration_holds(
     told = runner.invoke(app, ["explain", best["member_id"], "-n", "3"])
     assert told.exit_code == 0
     assert f"= {best['available']}" in told.stdout
+
+
+def test_a_catalogue_is_published_listed_and_withdrawn(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Of each item the latest version is listed; what is not there is not withdrawn."""
+    assert run("topics", "create").exit_code == 0
+    file = tmp_path / "items.yaml"
+    file.write_text("items:\n- {item_id: mug, price_points: 250, stock: 4}\n")
+    dry = run("catalogue", "publish", str(file), "--dry-run", "--json")
+    assert (dry.exit_code, json.loads(dry.stdout)["published"]) == (0, 0)
+    assert json.loads(run("catalogue", "list", "--json").stdout) == {"items": []}
+
+    assert run("catalogue", "publish", str(file)).exit_code == 0
+    file.write_text(
+        "items:\n- {item_id: mug, price_points: 300}\n- {item_id: tote, price_points: 9}\n"
+    )
+    assert json.loads(run("catalogue", "publish", str(file), "--json").stdout)["published"] == 2
+    listed = json.loads(run("catalogue", "list", "--json").stdout)["items"]
+    assert [(item["item_id"], item["price_points"]) for item in listed] == [
+        ("mug", 300),
+        ("tote", 9),
+    ]
+    assert "tote" in run("catalogue", "list").stdout
+
+    assert run("catalogue", "withdraw", "mug", "hat").exit_code == 1
+    assert run("catalogue", "withdraw", "mug").exit_code == 0
+    listed = json.loads(run("catalogue", "list", "--json").stdout)["items"]
+    assert [item["item_id"] for item in listed] == ["tote"]

@@ -107,8 +107,7 @@ def _cause(entry: Fields, cause: Fields) -> str:
     elif kind.startswith(("points.", "account.", "review.")):
         if kind == "points.transfer":
             actor = _transferred(entry, actor)
-        item = cause.get("item_id")
-        for_what = f"for {order}" if order else (f"for item {item}" if item else "")
+        for_what = _for_what(entry, cause, order)
         words = " ".join(part for part in (for_what, actor) if part)
         reason = entry.get("reason") or cause.get("reason")
         if reason:
@@ -118,6 +117,16 @@ def _cause(entry: Fields, cause: Fields) -> str:
         words = order or kind
     store = entry.get("store_id")
     return f"{words} at store {store}" if words and store else words
+
+
+def _for_what(entry: Fields, cause: Fields, order: str) -> str:
+    # The entry names the item that was redeemed; what only asked for one has a cause that does.
+    item = entry.get("item_id") or cause.get("item_id")
+    if item is None:
+        return f"for {order}" if order else ""
+    pieces = int(entry.get("quantity") or cause.get("quantity") or 1)
+    words = f"for item {item}" if pieces == 1 else f"for {pieces} of item {item}"
+    return f"{words} with {order}" if order else words
 
 
 def _transferred(entry: Fields, actor: str) -> str:

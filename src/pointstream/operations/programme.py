@@ -1,19 +1,11 @@
-"""Reads a programme from YAML, and says where it is wrong.
-
-Every mistake is named by file, line and path (`rule_sets[0].rules[2].per_minor`), all of them at
-once, so that a programme is corrected in one go.
-"""
+"""Reads a programme from YAML, and says where it is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from pointstream.contracts.programme import Programme
+from pointstream.operations.documents import DocumentInvalid, parse_document, read_text
 
 __all__ = ["ProgrammeInvalid", "load_programme", "parse_programme"]
 
@@ -22,94 +14,18 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _INCLUDED = (_PACKAGE / "programme.yaml", _PACKAGE.parents[1] / "deploy" / "programme.yaml")
 
 
-class ProgrammeInvalid(ValueError):
+class ProgrammeInvalid(DocumentInvalid):
     """A programme file cannot be read or does not make sense; `problems` has one line for each."""
-
-    def __init__(self, name: str, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.name = name
-        self.problems = tuple(problems)
 
 
 def load_programme(path: Path | str | None = None) -> Programme:
     """Read a programme file; without a path the one that comes along. Raises `ProgrammeInvalid`."""
     if path is None:
         path = next((each for each in _INCLUDED if each.exists()), _INCLUDED[0])
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProgrammeInvalid(str(path), [f"{path}: cannot be read: {error}"]) from error
-    return parse_programme(text, str(path))
+    return parse_programme(read_text(path, ProgrammeInvalid), str(path))
 
 
 def parse_programme(text: str, name: str = "programme") -> Programme:
     """Read a programme from YAML text; `name` stands for the file in messages."""
-    try:
-        loader = _Loader(text)
-        try:
-            root = loader.get_single_node()
-            content = loader.construct_document(root) if root is not None else None
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}" if mark is not None else name
-        raise ProgrammeInvalid(name, [f"{where}: {error.problem or error.context}"]) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ProgrammeInvalid(name, [f"{name}: {error}"]) from error
-    if root is None or not isinstance(content, dict):
-        raise ProgrammeInvalid(name, [f"{name}: a programme is a mapping of settings"])
-    try:
-        return Programme.model_validate(content)
-    except ValidationError as error:
-        problems = [
-            _problem(name, root, part["loc"], part["type"], part["msg"])
-            for part in error.errors(include_url=False)
-        ]
-        raise ProgrammeInvalid(name, problems) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a name given twice: YAML would silently drop the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} is given twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _problem(
-    name: str, root: yaml.Node, location: tuple[int | str, ...], kind: str, message: str
-) -> str:
-    """Return one mistake as `file:line: path: message`."""
-    node = root
-    path = ""
-    for step in location:
-        if isinstance(step, int):
-            path += f"[{step}]"
-            if isinstance(node, yaml.SequenceNode) and step < len(node.value):
-                node = node.value[step]
-            continue
-        found = _value_of(node, step)
-        if found is not None:
-            node = found
-        elif kind != "missing" or step != location[-1]:
-            # Not in the file: the name of a kind of rule, which pydantic puts between.
-            continue
-        path = f"{path}.{step}" if path else step
-    where = f"{name}:{node.start_mark.line + 1}"
-    text = message.removeprefix("Value error, ")
-    return f"{where}: {path}: {text}" if path else f"{where}: {text}"
-
-
-def _value_of(node: yaml.Node, name: str) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == name:
-                return value if isinstance(value, yaml.Node) else None
-    return None
+    what = "a programme is a mapping of settings"
+    return parse_document(text, name, Programme, what, ProgrammeInvalid)
