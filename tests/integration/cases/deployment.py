@@ -24,7 +24,7 @@ from pointstream.operations.lag import GroupProgress, input_topics
 from pointstream.operations.programme import load_programme
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.reading import CommittedReader, Record
-from pointstream.operations.reconcile import reconcile
+from pointstream.operations.reconcile import Proof, reconcile
 from pointstream.operations.settings import Settings
 from pointstream.operations.topics import wanted_topics
 
@@ -219,6 +219,10 @@ class Deployment:
         latest = {(r.key or b"").decode(): r.value for r in self.records(suffix)}
         return {member: orjson.loads(value) for member, value in latest.items() if value}
 
+    def proof(self) -> Proof:
+        """What `reconcile` finds now."""
+        return self._runner.run(reconcile(self.servers, self.prefix))
+
     # -- the end -----------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -226,7 +230,7 @@ class Deployment:
         faults = set(self._fleet.faults()) - _HONEST_FAULTS
         assert not faults, f"workers ended on {faults}:\n{self._fleet.log_ends()}"
         if self.records("balance-changes"):
-            proof = self._runner.run(reconcile(self.servers, self.prefix))
+            proof = self.proof()
             assert proof.holds, proof.breaches
 
     def close(self) -> None:
