@@ -50,9 +50,11 @@ class _Noting(PointsProcessor):
         super().__init__(ledger, **settings)
         self._noted = noted
 
-    def _send_decision(self, suffix: str, decision: Decision, output: Output) -> None:
+    def _send_decision(
+        self, suffix: str, decision: Decision, output: Output, *, passed_on: bool = False
+    ) -> None:
         self._noted.append((suffix, decision))
-        super()._send_decision(suffix, decision, output)
+        super()._send_decision(suffix, decision, output, passed_on=passed_on)
 
 
 class _Union:
@@ -159,7 +161,14 @@ class DriverBench(Bench):
         crm, mall = self._new("crm-sync", CrmSync), self._new("mall-sync", MallSync)
         for told_crm, told_mall in zip(crm, mall, strict=True):
             assert told_crm["member_id"] == told_mall["member_id"]
-            self.standings.append(Standing(told_crm["member_id"], told_crm, told_mall))
+            erased = told_crm.keys() == {"member_id"}
+            self.standings.append(
+                Standing(
+                    told_crm["member_id"],
+                    None if erased else told_crm,
+                    None if erased else told_mall,
+                )
+            )
         return noted
 
     def _new(self, suffix: str, model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -169,8 +178,11 @@ class DriverBench(Bench):
             place = Target(f"points.{suffix}", partition)
             records = self._driver.broker.records(place)
             for record in records[self._read[place] :]:
-                if record.value is not None:
-                    found.append(loads(record.value))
-                    model.model_validate(found[-1])
+                if record.value is None:
+                    # A tombstone: the member was erased.
+                    found.append({"member_id": (record.key or b"").decode()})
+                    continue
+                found.append(loads(record.value))
+                model.model_validate(found[-1])
             self._read[place] = len(records)
         return found

@@ -219,26 +219,6 @@ def test_rejected_command_leaves_only_its_answer() -> None:
     assert before.keys() <= after.keys()
 
 
-@pytest.mark.parametrize(
-    ("type_", "fields"),
-    [
-        ("account.merge", {"into_member_id": "m2", "reason": "asked"}),
-        ("account.erase", {"reason": "asked"}),
-    ],
-)
-def test_command_that_is_not_built_is_rejected_as_such(type_: str, fields: dict[str, str]) -> None:
-    """What this version cannot do is answered, not dropped."""
-    bench = Bench()
-    bench.order("o1", 40)
-
-    decision = bench.give(type_, actor={"id": "a", "role": "system"}, **fields)
-
-    assert decision.outcome is Outcome.NOT_SUPPORTED
-    assert decision.result is not None
-    assert decision.result["reason"] == "not_supported"
-    assert bench.available() == 40
-
-
 def test_referral_and_activity_earn_once_per_business_key() -> None:
     """One award per referee and kind, one per activity and reference, whatever the event id."""
     bench = Bench(

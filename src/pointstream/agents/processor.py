@@ -119,7 +119,7 @@ class PointsProcessor:
             self._send_dead_letter(letter, output)
             return
         decision = self._ledger.decide(decoded.event, decoded.digest, source, as_member=as_member)
-        self._send_decision(suffix, decision, output)
+        self._send_decision(suffix, decision, output, passed_on=as_member is not None)
 
     def _message(self, record: InputRecord, output: Output) -> None:
         message = decode_message(record.value)
@@ -133,12 +133,16 @@ class PointsProcessor:
 
     # -- sending -----------------------------------------------------------------------
 
-    def _send_decision(self, suffix: str, decision: Decision, output: Output) -> None:
+    def _send_decision(
+        self, suffix: str, decision: Decision, output: Output, *, passed_on: bool = False
+    ) -> None:
         self.outcomes[suffix, decision.outcome] += 1
         for entry in decision.entries:
             self._send_entry(entry, output)
         if decision.result is not None:
-            self._send_answer(decision.result, output)
+            # The answer to a command that was passed on may be one that was given under the old
+            # id: it goes where that member's answers are.
+            self._send_answer(decision.result, output, elsewhere=passed_on)
         for dead_letter in decision.dead_letters:
             self._send_dead_letter(dead_letter, output)
         if decision.effects is not None:
@@ -199,7 +203,7 @@ class PointsProcessor:
         )
         output.send(self._changes, member_id.encode(), dumps(entry), headers)
 
-    def _send_answer(self, answer: Answer, output: Output) -> None:
+    def _send_answer(self, answer: Answer, output: Output, *, elsewhere: bool = False) -> None:
         # One command has one answer however often it is given: the id says so.
         headers: list[Header] = [
             ("ce_specversion", b"1.0"),
@@ -209,7 +213,9 @@ class PointsProcessor:
             ("ce_subject", answer["member_id"].encode()),
             ("content-type", b"application/json"),
         ]
-        output.send(self._results, answer["member_id"].encode(), dumps(answer), headers)
+        key = answer["member_id"].encode()
+        partition = partition_of(key, self._partitions) if elsewhere else None
+        output.send(self._results, key, dumps(answer), headers, partition=partition)
 
     def _send_standing(self, standing: Standing, output: Output) -> None:
         member_id = standing.member_id
@@ -218,6 +224,9 @@ class PointsProcessor:
             (self._crm, "crm", "member.standing", standing.crm_sync),
             (self._mall, "mall", "member.position", standing.mall_sync),
         ):
+            if body is None:
+                output.send(topic, key, None)
+                continue
             value = dumps(body)
             # A standing can change without an entry (a profile does), so its content is part of
             # the id: source and id together name one content for good.

@@ -110,7 +110,7 @@ class BalanceChange(BaseModel):
     transfer_id: Id | None = None
     """Names one transfer: all of its entries carry it, at the sender and at the recipient."""
     counterparty_id: Id | None = None
-    """The other member of the transfer."""
+    """The other member of the transfer or merge."""
     confirmed_by: Id | None = None
     """The second actor, who consented to what is above the first one's limit."""
     item_id: Id | None = None

@@ -131,7 +131,10 @@ class Book:
         shown: list[Account] = []
         put = self.state.put
         for account in self._changed:
-            put(account_key(account.member), encode_account(account))
+            if account.erased:
+                self.state.delete(account_key(account.member))
+            else:
+                put(account_key(account.member), encode_account(account))
             account.changed = False
             if account.shown:
                 account.shown = False
@@ -302,6 +305,7 @@ class Book:
             entry["reason"] = reason if reason is not None else cause.reason
         if transfer_id is not None:
             entry["transfer_id"] = transfer_id
+        if counterparty_id is not None:
             entry["counterparty_id"] = counterparty_id
         if item_id is not None:
             entry["item_id"] = item_id

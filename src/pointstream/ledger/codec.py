@@ -14,8 +14,10 @@ from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.ranks import Rank, rank_row
 from pointstream.ledger.records import (
+    FLOWS,
     Account,
     Award,
+    ErasedSums,
     Hold,
     HoldState,
     Line,
@@ -39,6 +41,7 @@ __all__ = [
     "decode_lot",
     "decode_order",
     "decode_payment",
+    "decode_sums",
     "decode_transfer",
     "encode_account",
     "encode_hold",
@@ -46,6 +49,7 @@ __all__ = [
     "encode_lot",
     "encode_order",
     "encode_payment",
+    "encode_sums",
     "encode_transfer",
     "lot_rows",
     "lots_of_rows",
@@ -352,6 +356,24 @@ def lots_of_rows(wallet: str, rows: list[list[Any]]) -> list[Lot]:
         Lot(wallet, lot_id, earned_ms, expires_ms, earned_ms, *rest)
         for lot_id, expires_ms, earned_ms, *rest in rows
     ]
+
+
+def encode_sums(sums: ErasedSums) -> bytes:
+    """Return the value of what is known of erased accounts."""
+    wallets = [
+        [wallet, *(getattr(totals, name) for name in FLOWS)]
+        for wallet, totals in sums.wallets.items()
+    ]
+    return encode_list([sums.accounts, wallets])
+
+
+def decode_sums(value: bytes) -> ErasedSums:
+    """Return what is known of erased accounts. Raises `StateCorrupt`."""
+    accounts, wallets = decode_list(value)
+    return ErasedSums(
+        accounts,
+        {wallet: Totals(**dict(zip(FLOWS, flows, strict=True))) for wallet, *flows in wallets},
+    )
 
 
 def _rows(taken: list[Taken]) -> Iterator[list[Any]]:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pointstream.contracts.inputs import (
+    AccountErase,
     AccountFreeze,
+    AccountMerge,
     AccountUnfreeze,
     Command,
     PointsAdjust,
@@ -34,8 +36,10 @@ from pointstream.ledger.consent import (
 )
 from pointstream.ledger.corrections import points_adjusted, points_cleared
 from pointstream.ledger.decision import Decision, Source
+from pointstream.ledger.erasing import erase
 from pointstream.ledger.freezing import frozen, unfrozen
 from pointstream.ledger.holds import points_captured, points_held, points_voided
+from pointstream.ledger.merging import merged
 from pointstream.ledger.records import Account
 from pointstream.ledger.redeeming import points_redeemed
 from pointstream.ledger.rights import permitted
@@ -78,4 +82,6 @@ _HANDLERS: Final[dict[type, Callable[[Book, Account, Any, Cause], Decision]]] = 
     AccountUnfreeze: unfrozen,
     ReviewRelease: _review_released,
     ReviewReject: review_rejected,
+    AccountMerge: merged,
+    AccountErase: erase,
 }

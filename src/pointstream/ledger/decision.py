@@ -86,6 +86,8 @@ class Outcome(StrEnum):
 
     # Under way: the answer comes later
     STOCK_ASKED = "stock_asked"
+    MERGE_ASKED = "merge_asked"
+    ERASED = "erased"
 
     # Timers
     POINTS_MOVED_BY_TIME = "points_moved_by_time"
@@ -100,6 +102,12 @@ class Outcome(StrEnum):
     GRANT_TAKEN_BACK = "grant_taken_back"
     GRANT_NOT_NEEDED = "grant_not_needed"
     PASSED_ON_TO_SURVIVOR = "passed_on_to_survivor"
+    MERGE_WELCOME = "merge_welcome"
+    MERGE_REFUSED = "merge_refused"
+    MERGE_CALLED_OFF = "merge_called_off"
+    MERGE_SENT = "merge_sent"
+    MERGE_TAKEN = "merge_taken"
+    MERGED = "merged"
 
     # Ignored: known already. Nothing but the event's id is kept
     EVENT_ALREADY_TAKEN = "event_already_taken"
@@ -118,6 +126,11 @@ class Outcome(StrEnum):
     INSUFFICIENT_POINTS = "insufficient_points"
     ACCOUNT_FROZEN = "account_frozen"
     ACCOUNT_NOT_FROZEN = "account_not_frozen"
+    ACCOUNT_ERASED = "account_erased"
+    ACCOUNT_MERGED = "account_merged"
+    ACCOUNT_MERGING = "account_merging"
+    MERGE_INTO_SELF = "merge_into_self"
+    TRANSFER_UNDER_WAY = "transfer_under_way"
     WALLET_UNKNOWN = "wallet_unknown"
     WALLET_NOT_SPENDABLE = "wallet_not_spendable"
     EXPIRY_IN_THE_PAST = "expiry_in_the_past"
@@ -185,5 +198,6 @@ class Standing:
     """A member's latest standing, as the CRM and the mall get it, at the end of a batch."""
 
     member_id: str
-    crm_sync: dict[str, Any]
-    mall_sync: dict[str, Any]
+    crm_sync: dict[str, Any] | None
+    """None is a tombstone, as in the other: the member was erased."""
+    mall_sync: dict[str, Any] | None

@@ -16,11 +16,17 @@ from pointstream.ledger.completing import completed
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.orders import grant_fits, too_many, wrong_currency
 from pointstream.ledger.records import Account, Run
-from pointstream.ledger.state import business_key, time_bytes
+from pointstream.ledger.state import business_key, pseudonym, time_bytes
 from pointstream.ledger.waiting import activity_key
 from pointstream.rules.model import Reward
 
-__all__ = ["activity_recorded", "checkin_recorded", "first_order", "referral_registered"]
+__all__ = [
+    "activity_recorded",
+    "checkin_recorded",
+    "first_order",
+    "join_runs",
+    "referral_registered",
+]
 
 
 def checkin_recorded(
@@ -96,10 +102,6 @@ def _joined(book: Book, account: Account, day: int, occurred_ms: int) -> list[Ru
 
 def _put_run(book: Book, account: Account, merged: Run) -> None:
     """Put a run in the place of those it joins, and drop what no check-in can mend any more."""
-    programme = book.programme
-    # The earliest day that can still be checked in may join the run that ended the day before.
-    earliest_ms = max(0, book.now_ms - programme.late_window_ms)
-    oldest_day = programme.calendar.local_day(earliest_ms) - 1
     runs = [
         run
         for run in account.runs
@@ -107,14 +109,38 @@ def _put_run(book: Book, account: Account, merged: Run) -> None:
     ]
     runs.append(merged)
     runs.sort(key=lambda run: run.first_day)
-    account.runs = [run for run in runs[:-1] if run.last_day >= oldest_day] + runs[-1:]
+    account.runs = _mendable(book, runs)
+
+
+def _mendable(book: Book, runs: list[Run]) -> list[Run]:
+    """Return the latest run, and those before it that a late check-in can still join."""
+    programme = book.programme
+    # The earliest day that can still be checked in may join the run that ended the day before.
+    earliest_ms = max(0, book.now_ms - programme.late_window_ms)
+    oldest_day = programme.calendar.local_day(earliest_ms) - 1
+    return [run for run in runs[:-1] if run.last_day >= oldest_day] + runs[-1:]
+
+
+def join_runs(book: Book, account: Account, others: list[Run]) -> None:
+    """Put the check-in days of a merged account to those of the survivor.
+
+    Runs that overlap or touch become one. No bonus is paid for it: what a run is worth more now
+    counts as paid, like a run that was paid by other rules.
+    """
+    joined: list[Run] = []
+    for run in sorted([*account.runs, *others], key=lambda run: (run.first_day, run.last_day)):
+        if joined and run.first_day <= joined[-1].last_day + 1:
+            joined[-1].last_day = max(joined[-1].last_day, run.last_day)
+        else:
+            joined.append(Run(run.first_day, run.last_day))
+    account.runs = _mendable(book, joined)
 
 
 def referral_registered(
     book: Book, member: bytes, event: ReferralRegistered, cause: Cause, src: Source
 ) -> Decision:
     """Award a referral, once per referee."""
-    key = business_key(member, "registered", event.referee_id)
+    key = business_key(member, "registered", pseudonym(event.referee_id))
     if book.memory.knows(key):
         return Decision(Outcome.REFERRAL_ALREADY_AWARDED)
     grants: list[tuple[Reward, int]] = [
@@ -129,7 +155,7 @@ def first_order(
     book: Book, member: bytes, event: ReferralFirstOrder, cause: Cause, src: Source
 ) -> Decision:
     """Award the first order of a referee, once per referee."""
-    key = business_key(member, "first_order", event.referee_id)
+    key = business_key(member, "first_order", pseudonym(event.referee_id))
     if book.memory.knows(key):
         return Decision(Outcome.REFERRAL_ALREADY_AWARDED)
     if event.currency != book.programme.currency:

@@ -48,6 +48,7 @@ __all__ = [
     "capture",
     "free",
     "hold_timed_out",
+    "hold_timer",
     "own_hold_id",
     "points_captured",
     "points_held",
@@ -152,7 +153,7 @@ def reserve(
         book.state.put(key, encode_lot(lot))
     book.memory.put(hold_key(member, hold_id), encode_hold(hold))
     if hold.due_ms != NEVER:
-        book.timers.put(hold.due_ms, _timer(account, hold_id))
+        book.timers.put(hold.due_ms, hold_timer(account, hold_id))
     book.emit_split(
         account,
         wallet,
@@ -241,7 +242,7 @@ def _end(book: Book, account: Account, hold_id: str, hold: Hold, state: HoldStat
     hold.until_ms = book.now_ms + book.programme.refund_window_ms
     if hold.due_ms != NEVER:
         book.state.put(hold_key(account.member, hold_id), encode_hold(hold))
-        book.timers.drop(hold.due_ms, _timer(account, hold_id))
+        book.timers.drop(hold.due_ms, hold_timer(account, hold_id))
     else:
         book.state.delete(hold_key(account.member, hold_id))
     prefix = held_prefix(account.member, hold.wallet, hold_id)
@@ -302,5 +303,6 @@ def _change(book: Book, lot: Lot, delta: int) -> LotChange:
     return lot_change(lot.lot_id, delta, lot.expires_ms, book)
 
 
-def _timer(account: Account, hold_id: str) -> bytes:
+def hold_timer(account: Account, hold_id: str) -> bytes:
+    """Return what the timer of an open hold names."""
     return b"h%b\0%b" % (account.member, hold_id.encode())

@@ -41,7 +41,7 @@ from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
 from pointstream.ledger.catalogue import item_published, item_withdrawn
 from pointstream.ledger.cause import Cause
-from pointstream.ledger.closed import closed, readdressed
+from pointstream.ledger.closed import closed, keep_erasure, readdressed
 from pointstream.ledger.commands import command_given
 from pointstream.ledger.decision import Decision, Outcome, Source, Standing
 from pointstream.ledger.earning import (
@@ -101,6 +101,7 @@ _REMEMBERED: Final = frozenset(
         Outcome.TRANSFER_STARTED,
         Outcome.AWAITING_CONSENT,
         Outcome.STOCK_ASKED,
+        Outcome.MERGE_ASKED,
         # Ignored: the id must not come to stand for another content all the same.
         Outcome.ORDER_ALREADY_AWARDED,
         Outcome.REFUND_ALREADY_TAKEN,
@@ -212,7 +213,7 @@ class Ledger:
         member = event.member_id.encode()
         account = book.account(event.member_id, member)
         if account.closed:
-            return self._finish(closed(book, account, event, source))
+            return self._finish(closed(book, account, event, digest, source))
         event_id = event.event_id
         known = memory.known_event(member, event_id)
         if known is not None:
@@ -231,9 +232,13 @@ class Ledger:
         handler = _HANDLERS.get(type(event), command_given)
         decision = handler(book, member, event, cause, source)
         if decision.result is not None:
-            memory.keep_event(
-                member, event_id, digest, dumps(decision.result), occurred_ms=occurred_ms
-            )
+            if account.erased:
+                # Remembered like all commands, but not under the member's id.
+                keep_erasure(book, account, digest, decision.result["seq"])
+            else:
+                memory.keep_event(
+                    member, event_id, digest, dumps(decision.result), occurred_ms=occurred_ms
+                )
         elif decision.outcome in _REMEMBERED:
             memory.keep_event(member, event_id, digest, occurred_ms=occurred_ms)
         memory.sweep()

@@ -9,9 +9,9 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_list
 from pointstream.ledger.decision import Decision, Outcome, Source
-from pointstream.ledger.state import profile_key
+from pointstream.ledger.state import profile_key, pseudonym
 
-__all__ = ["PROFILE_FIELDS", "member_recorded"]
+__all__ = ["PROFILE_FIELDS", "birthday_of", "member_recorded"]
 
 PROFILE_FIELDS: Final = (
     "birthday",
@@ -21,6 +21,11 @@ PROFILE_FIELDS: Final = (
     "home_store_id",
     "referrer_id",
 )
+
+
+def birthday_of(text: str) -> int:
+    """Return month * 100 + day of `MM-DD` or a date."""
+    return int(text[-5:].replace("-", ""))
 
 
 def member_recorded(
@@ -44,6 +49,9 @@ def member_recorded(
         ).items()
         if content is not None  # the same as leaving it out
     }
+    if "referrer_id" in told:
+        # The referrer can be erased, and must not live on here.
+        told["referrer_id"] = pseudonym(told["referrer_id"])
     newer: dict[str, list[Any]] = {
         name: [told[name], cause.occurred_ms]
         for name in PROFILE_FIELDS
@@ -60,6 +68,6 @@ def member_recorded(
         if book.programme.ladders:
             book.measured.append((account, cause))
     if "birthday" in newer:
-        account.birthday = int(newer["birthday"][0][-5:].replace("-", ""))
+        account.birthday = birthday_of(newer["birthday"][0])
     book.change(account)
     return Decision(Outcome.MEMBER_RECORDED)

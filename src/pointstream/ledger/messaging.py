@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pointstream.ledger import grants
+from pointstream.ledger import erasing, grants, merging
 from pointstream.ledger.book import Book
 from pointstream.ledger.budgets import budget_granted
 from pointstream.ledger.catalogue import ITEM_TOLD, item_told, stock_limit
-from pointstream.ledger.decision import Decision, Source
+from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.grants import Continuation, ForErased, GrantKind, KnownLimit
 from pointstream.ledger.messages import Message
@@ -50,7 +50,19 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     grants.GRANT_RETURNED: _grant_returned,
     "transfer.sent": transfer_sent,
     "transfer.settled": transfer_settled,
+    merging.MERGE_ASKED: merging.merge_asked,
+    merging.MERGE_REFUSED: merging.merge_refused,
+    merging.MERGE_WELCOME: merging.merge_welcome,
+    merging.MERGE_CALLED_OFF: merging.merge_called_off,
+    merging.MERGE_MOVED: merging.merge_moved,
+    merging.MERGE_ARRIVED: merging.merge_arrived,
+    erasing.SURVIVOR_ERASED: erasing.survivor_erased,
 }
+
+
+_TO_MEMBERS: Final = frozenset(("transfer.sent",))
+"""Messages that a merged member's survivor takes instead. Grants are passed on by their own
+handler; what belongs to a merge is meant for the one it is addressed to."""
 
 
 def received(book: Book, message: Message, source: Source) -> Decision:
@@ -58,4 +70,9 @@ def received(book: Book, message: Message, source: Source) -> Decision:
     handler = _HANDLERS.get(message.type)
     if handler is None:
         raise StateCorrupt(f"a message between partitions is of the unknown type {message.type!r}")
+    if message.type in _TO_MEMBERS and message.to is not None:
+        survivor = book.account(message.to, message.to.encode()).merged_into
+        if survivor is not None:
+            book.tell(message.type, survivor, message.body)
+            return Decision(Outcome.PASSED_ON_TO_SURVIVOR)
     return handler(book, message, source)

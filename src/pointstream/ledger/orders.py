@@ -39,6 +39,7 @@ __all__ = [
     "order_cancelled",
     "order_paid",
     "order_refunded",
+    "release_parked",
     "settle",
     "too_many",
     "wrong_currency",
@@ -130,12 +131,24 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
         count(book, account, MONEY, event.paid_minor, earned_ms, cause)
     decision = Decision(awarding.outcome)
     if account.parked:
-        for parked in parked_for(book, account, event.order_id):
-            unpark(book, account, parked)
-            released = _release(book, account, event.order_id, order, parked)
-            decision.dead_letters.extend(released.dead_letters)
+        decision.dead_letters.extend(release_parked(book, account, event.order_id, order) or ())
     book.put_order(member, event.order_id, order, new=True)
     return decision
+
+
+def release_parked(
+    book: Book, account: Account, order_id: str, order: Order
+) -> list[DeadLetter] | None:
+    """Take what was waiting for an order. The caller writes the order.
+
+    Returns the dead letters of what does not fit it, or None if nothing was waiting.
+    """
+    waiting = parked_for(book, account, order_id)
+    letters: list[DeadLetter] = []
+    for parked in waiting:
+        unpark(book, account, parked)
+        letters.extend(_release(book, account, order_id, order, parked).dead_letters)
+    return letters if waiting else None
 
 
 def _release(book: Book, account: Account, order_id: str, order: Order, parked: Parked) -> Decision:

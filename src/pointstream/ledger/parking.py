@@ -6,19 +6,19 @@ to the dead letters byte for byte.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Final, cast
 
 from pointstream.contracts.inputs import OrderCancelled, OrderRefunded
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.ledger.book import Book
+from pointstream.ledger.closed import decode_bytes, encode_bytes, readdressed
 from pointstream.ledger.codec import decode_list, encode_list
 from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.records import Account
 from pointstream.ledger.state import parked_key, parked_prefix, prefix_stop
 
-__all__ = ["Parked", "give_up", "park", "parked_for", "unpark"]
+__all__ = ["Parked", "adopt", "give_up", "park", "parked_for", "unpark"]
 
 _MODELS: Final[dict[str, type[OrderRefunded] | type[OrderCancelled]]] = {
     "order.refunded": OrderRefunded,
@@ -40,7 +40,7 @@ def park(
     book: Book, account: Account, event: OrderRefunded | OrderCancelled, source: Source
 ) -> None:
     """Keep a record until its order comes, or until the park window ends."""
-    key = parked_key(account.member, event.order_id, source.offset)
+    key = _free_key(book, account, event.order_id, source.offset)
     due_ms = book.now_ms + book.programme.park_window_ms
     book.state.put(
         key,
@@ -53,15 +53,40 @@ def park(
                 source.partition,
                 source.offset,
                 source.timestamp_ms,
-                _text(source.key),
-                _text(source.value),
-                [[name, _text(value)] for name, value in source.headers],
+                encode_bytes(source.key),
+                encode_bytes(source.value),
+                [[name, encode_bytes(value)] for name, value in source.headers],
             ]
         ),
     )
     book.timers.put(due_ms, b"p" + key[1:])
     account.parked += 1
     book.change(account, shown=False)
+
+
+def adopt(book: Book, account: Account, order_id: str, value: bytes) -> None:
+    """Keep a record that was waiting with a member who was merged into this one."""
+    fields = decode_list(value)
+    due_ms, type_, event, _, _, offset, *_ = fields
+    own = readdressed(_MODELS[type_].model_validate_json(event), account.member_id)
+    fields[2] = own.model_dump_json()
+    key = _free_key(book, account, order_id, offset)
+    book.state.put(key, encode_list(fields))
+    book.timers.put(due_ms, b"p" + key[1:])
+    account.parked += 1
+    book.change(account, shown=False)
+
+
+def _free_key(book: Book, account: Account, order_id: str, offset: int) -> bytes:
+    """Return the key for a record, behind those that wait for the same order.
+
+    Records of a merged member come from another partition and can have the same offset.
+    """
+    key = parked_key(account.member, order_id, offset)
+    while book.state.get(key) is not None:
+        offset += 1
+        key = parked_key(account.member, order_id, offset)
+    return key
 
 
 def parked_for(book: Book, account: Account, order_id: str) -> list[Parked]:
@@ -110,18 +135,10 @@ def _decode(key: bytes, value: bytes) -> Parked:
             partition,
             offset,
             timestamp_ms,
-            _bytes(raw_key),
-            _bytes(raw),
+            decode_bytes(raw_key),
+            decode_bytes(raw),
             # Kafka knows headers without a value, which a dead letter must show as such. The
             # record's own type has no word for them.
-            [(name, cast(bytes, _bytes(header))) for name, header in headers],
+            [(name, cast(bytes, decode_bytes(header))) for name, header in headers],
         ),
     )
-
-
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else b64encode(data).decode()
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else b64decode(text)

@@ -15,7 +15,7 @@ from pointstream.ledger.records import Account
 from pointstream.ledger.state import NEVER, day_key, days_prefix, prefix_stop
 from pointstream.rules.ladders import CompiledLadder
 
-__all__ = ["count", "drop_days", "measured", "rank_on", "roll", "rolls_ms", "this_period"]
+__all__ = ["count", "drop_days", "join", "measured", "rank_on", "roll", "rolls_ms", "this_period"]
 
 
 def count(
@@ -110,6 +110,29 @@ def drop_days(book: Book, account: Account, ladder: str) -> list[tuple[int, int]
         days.append((int.from_bytes(key[len(prefix) :], "big"), decode_list(value)[0]))
         book.state.delete(key)
     return days
+
+
+def join(
+    book: Book,
+    account: Account,
+    ladder: CompiledLadder,
+    rank: Rank,
+    other: Rank,
+    days: list[tuple[int, int]],
+) -> None:
+    """Add what another member, who was merged into this one, has earned or paid.
+
+    `days` are those of a rolling window that had keys of their own, with the amount of each.
+    """
+    if ladder.window == "lifetime":
+        rank.amount += other.amount
+    elif ladder.window == "calendar":
+        for period, amount in other.periods:
+            _add_to_period(book, ladder, rank, period, amount)
+    else:
+        for day, amount in (*days, (other.last_day, other.last_amount)):
+            if amount and ladder.leaves_ms(day) > book.now_ms:
+                _add_to_day(book, account, ladder, rank, day, amount)
 
 
 def _add(

@@ -15,9 +15,11 @@ from pointstream.ledger.ranks import Rank
 from pointstream.ledger.state import SLIDING_FROM
 
 __all__ = [
+    "FLOWS",
     "HORIZON",
     "Account",
     "Award",
+    "ErasedSums",
     "Hold",
     "HoldState",
     "Line",
@@ -31,6 +33,21 @@ __all__ = [
 ]
 
 _FROZEN: Final = AccountStatus.FROZEN.value
+
+FLOWS: Final = (
+    "earned",
+    "transferred_in",
+    "adjusted_up",
+    "restored",
+    "redeemed",
+    "expired",
+    "cleared",
+    "reversed",
+    "transferred_out",
+    "adjusted_down",
+    "written_off",
+)
+"""The sums of a wallet that only ever grow, by their names in `Totals`."""
 
 HORIZON: Final = 4
 """How many of the next expiry times an account knows the points of, per wallet."""
@@ -387,3 +404,22 @@ class Transfer:
     """What was sent, lot by lot."""
     fee_lots: list[Lot]
     """What the fee took."""
+
+
+@dataclass(slots=True)
+class ErasedSums:
+    """What is still known of all accounts that were erased: how many, and what came and went.
+
+    No points are left in any of them, so each wallet's sums balance by themselves.
+    """
+
+    accounts: int = 0
+    wallets: dict[str, Totals] = field(default_factory=dict)
+
+    def add(self, account: Account) -> None:
+        """Add an account that is about to be erased; none of its points is left."""
+        self.accounts += 1
+        for wallet, totals in account.wallets.items():
+            sums = self.wallets.setdefault(wallet, Totals())
+            for name in FLOWS:
+                setattr(sums, name, getattr(sums, name) + getattr(totals, name))

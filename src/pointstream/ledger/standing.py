@@ -17,7 +17,9 @@ _EMPTY: Final = Totals()
 
 
 def standing_of(book: Book, account: Account) -> Standing:
-    """Return the standing of an account; flat, of the `points` wallet."""
+    """Return the standing of an account; flat, of the `points` wallet. Tombstones if erased."""
+    if account.erased:
+        return Standing(account.member_id, None, None)
     totals = account.wallets.get(_MAIN_WALLET, _EMPTY)
     next_expiry_at, next_expiry_points = None, 0
     if totals.horizon or totals.slides:

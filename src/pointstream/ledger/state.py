@@ -16,16 +16,18 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     n member NUL item                         how many of a limited item a member redeemed
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
+    s member NUL merged                       a member who was merged into this one
     t due what                                timer: what is due when
     u member NUL ask_id                       award that waits for its budget
     v member NUL flag                         command that waits for a second actor's consent
     w member NUL transfer                     transfer on its way from a member, with its lots
+    x                                         sums of the accounts that were erased
     z                                         partition: its time, and where the sweep stands
 
 Everything that is only remembered for a while has an upper-case kind, and a value that begins with
 the time until which it counts. That makes them one range for the sweep:
 
-    B member NUL what NUL ids                 business key: it earned once
+    B member NUL what NUL ids                 business key: it earned once (a referee by a digest)
     C member NUL rule-set NUL what NUL id NUL period   points that a cap has counted
     F member NUL flag                         how a flag ended
     H member NUL hold                         hold, open or ended
@@ -42,6 +44,7 @@ from hashlib import blake2b
 from typing import Final, Protocol
 
 __all__ = [
+    "ERASED_SUMS_KEY",
     "MEMORY_START",
     "MEMORY_STOP",
     "NEVER",
@@ -70,6 +73,8 @@ __all__ = [
     "item_key",
     "lot_key",
     "lots_prefix",
+    "merged_key",
+    "merged_prefix",
     "order_key",
     "order_of_payment",
     "parked_key",
@@ -80,6 +85,7 @@ __all__ = [
     "pending_prefix",
     "prefix_stop",
     "profile_key",
+    "pseudonym",
     "redeemed_key",
     "redeemed_prefix",
     "rule_set_key",
@@ -101,6 +107,7 @@ SLIDING_FROM: Final = NEVER - (1 << 30)
 counted (`sliding`). Such lots are spent after those that expire at a fixed time."""
 
 PARTITION_KEY: Final = b"z"
+ERASED_SUMS_KEY: Final = b"x"
 MEMORY_START: Final = b"A"
 MEMORY_STOP: Final = b"["
 TIMER_START: Final = b"t"
@@ -144,6 +151,24 @@ def erased_key(member: bytes) -> bytes:
 
 def grant_key(kind: str, key: str) -> bytes:
     return b"g%b\0%b" % (kind.encode(), key.encode())
+
+
+def merged_prefix(member: bytes) -> bytes:
+    return b"s%b\0" % member
+
+
+def merged_key(member: bytes, merged: bytes) -> bytes:
+    """Return the key under which a survivor knows a member who was merged into it."""
+    return merged_prefix(member) + merged
+
+
+def pseudonym(member_id: str) -> str:
+    """Return what stands for a member in another member's keys and values.
+
+    Equal for equal ids, and not to be read back: nothing of the id is left there when that other
+    one is erased.
+    """
+    return blake2b(member_id.encode(), digest_size=16, person=b"pseudonym").hexdigest()
 
 
 def profile_key(member: bytes) -> bytes:

@@ -15,13 +15,21 @@ from pointstream.contracts.vocabulary import ReminderType, TierDirection
 from pointstream.ledger.book import MAX_POINTS, Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.moves import give
-from pointstream.ledger.progress import drop_days, measured, rank_on, roll, rolls_ms, this_period
+from pointstream.ledger.progress import (
+    drop_days,
+    join,
+    measured,
+    rank_on,
+    roll,
+    rolls_ms,
+    this_period,
+)
 from pointstream.ledger.ranks import CHANGES_KEPT, Rank
 from pointstream.ledger.records import Account
 from pointstream.ledger.state import NEVER
 from pointstream.rules.ladders import PLAIN, CompiledLadder, CompiledTier
 
-__all__ = ["forget", "multiplier_at", "review", "settle", "tier_at", "tier_fields"]
+__all__ = ["forget", "inherit", "multiplier_at", "review", "settle", "tier_at", "tier_fields"]
 
 
 def tier_at(
@@ -89,6 +97,36 @@ def settle(book: Book) -> None:
             if account is not looked_at and not account.closed:
                 looked_at = account
                 _look_at(book, account, cause)
+
+
+def inherit(
+    book: Book,
+    account: Account,
+    ladder: CompiledLadder,
+    other: Rank,
+    days: list[tuple[int, int]],
+    cause: Cause,
+) -> None:
+    """Take over how a member who was merged into this one stood on a ladder.
+
+    What both have earned or paid adds up, the higher tier stays as long as it was to stay, and a
+    bonus that either had is not paid again. `days` are as in `join`.
+    """
+    known = ladder.id in account.tiers
+    rank = rank_on(book, account, ladder)
+    rank.begun_ms = min(rank.begun_ms, other.begun_ms) if known else other.begun_ms
+    join(book, account, ladder, rank, other, days)
+    for tier, period in other.paid.items():
+        rank.paid[tier] = max(period, rank.paid.get(tier, period))
+    theirs, own = ladder.level_of(other.tier), ladder.level_of(rank.tier)
+    if theirs > own:
+        _change(book, account, ladder, rank, theirs, other.until_ms, measured(book, ladder, rank))
+        rank.review_ms = other.review_ms
+    elif theirs == own:
+        rank.until_ms = max(rank.until_ms, other.until_ms)
+        if rank.review_ms:
+            rank.review_ms = max(rank.review_ms, other.review_ms) if other.review_ms else 0
+    book.measured.append((account, cause))
 
 
 def forget(book: Book, account: Account) -> None:

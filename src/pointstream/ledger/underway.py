@@ -11,7 +11,14 @@ from pointstream.ledger.codec import decode_list, encode_list
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.state import under_way_key
 
-__all__ = ["UnderWay", "keep_under_way", "note_refund", "take_under_way"]
+__all__ = [
+    "UnderWay",
+    "decode_under_way",
+    "keep_under_way",
+    "note_refund",
+    "take_under_way",
+    "without_order",
+]
 
 
 @dataclass(slots=True)
@@ -42,6 +49,21 @@ def keep_under_way(book: Book, member: bytes, ask_id: str, under_way: UnderWay) 
     book.state.put(key, _encode(under_way))
 
 
+def decode_under_way(value: bytes) -> UnderWay:
+    """Return what waits for an answer. Raises `StateCorrupt`."""
+    return UnderWay(*decode_list(value))
+
+
+def without_order(book: Book, member: bytes, ask_id: str) -> None:
+    """Let an award be no order's any more: the order is another one now."""
+    key = under_way_key(member, ask_id)
+    value = book.state.get(key)
+    if value is not None:
+        under_way = decode_under_way(value)
+        under_way.order_id = None
+        book.state.put(key, _encode(under_way))
+
+
 def take_under_way(book: Book, member: bytes, ask_id: str) -> UnderWay:
     """Return what waited for an answer; it waits no longer. Raises `StateCorrupt`."""
     under_way = _read(book, member, ask_id)
@@ -60,7 +82,7 @@ def _read(book: Book, member: bytes, ask_id: str) -> UnderWay:
     value = book.state.get(under_way_key(member, ask_id))
     if value is None:
         raise StateCorrupt(f"nothing of member {member.decode()!r} waits for {ask_id!r}")
-    return UnderWay(*decode_list(value))
+    return decode_under_way(value)
 
 
 def _encode(under_way: UnderWay) -> bytes:

@@ -1,0 +1,367 @@
+"""How a survivor takes over what a merged account had.
+
+Points come in with the lots they were in, and with their times; a lot that is over by now expires
+by the account's timer, at once. What both members have once only is the survivor's: an order id, a
+business key, an event id; of a profile the field that was told later counts.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final
+
+from pointstream.contracts.vocabulary import MovementType
+from pointstream.contracts.wire import dumps
+from pointstream.ledger.book import Book, LotChange, lot_change
+from pointstream.ledger.caps import count_moved
+from pointstream.ledger.cause import Cause
+from pointstream.ledger.codec import (
+    decode_hold,
+    decode_list,
+    decode_lot,
+    decode_order,
+    encode_list,
+    encode_lot,
+    remembered,
+    remembered_body,
+    remembered_until_ms,
+    split_lot_key,
+    split_pending_key,
+)
+from pointstream.ledger.decision import DeadLetter
+from pointstream.ledger.earning import join_runs
+from pointstream.ledger.errors import StateCorrupt
+from pointstream.ledger.holds import hold_timer
+from pointstream.ledger.leaving import DEBT, MovedLot, emit_lots
+from pointstream.ledger.members import PROFILE_FIELDS, birthday_of
+from pointstream.ledger.moves import credit, take
+from pointstream.ledger.orders import release_parked
+from pointstream.ledger.parking import adopt
+from pointstream.ledger.payments import give_back
+from pointstream.ledger.ranks import Rank
+from pointstream.ledger.records import Account, HoldState, Lot, Run
+from pointstream.ledger.sliding import slide_in
+from pointstream.ledger.state import (
+    NEVER,
+    held_key,
+    hold_key,
+    merged_key,
+    order_key,
+    profile_key,
+    under_way_key,
+)
+from pointstream.ledger.tiers import inherit
+from pointstream.ledger.underway import without_order
+
+__all__ = ["arrive"]
+
+_OTHER_SEQ: Final = 1 << 32
+"""Added to the place of a payment that the survivor has one at: no account has so many entries."""
+
+
+@dataclass(slots=True)
+class _Arrival:
+    book: Book
+    account: Account
+    cause: Cause
+    old_id: str
+    """The member who was merged."""
+    lots: dict[str, list[MovedLot]] = field(default_factory=dict)
+    """Lots that are there already, and that no entry tells of yet."""
+    letters: list[DeadLetter] = field(default_factory=list)
+
+    def came(self, lot: Lot, points: int, delta: int, in_lot: int | None) -> None:
+        """Note that a lot has come: its points, what became available, what went into the lot."""
+        self.book.totals(self.account, lot.wallet).transferred_in += points
+        moved = MovedLot(lot.lot_id, lot.expires_ms, points, delta, in_lot)
+        self.lots.setdefault(lot.wallet, []).append(moved)
+
+    def tell(self) -> None:
+        """Write the entries about the lots that have come, before anything else has entries."""
+        for wallet, moved in self.lots.items():
+            totals = self.book.totals(self.account, wallet)
+            kind = MovementType.MERGED_IN
+            emit_lots(
+                self.book,
+                self.account,
+                wallet,
+                totals,
+                kind,
+                moved,
+                self.cause,
+                counterparty_id=self.old_id,
+            )
+        self.lots.clear()
+
+
+def arrive(book: Book, account: Account, body: dict[str, Any], cause: Cause) -> list[DeadLetter]:
+    """Take over what one message holds; return the dead letters of refunds that do not fit."""
+    arrival = _Arrival(book, account, cause, body["from"])
+    book.active(account, body["last_activity_ms"])
+    for wallet, slides in body["slides"].items():
+        for expires_ms, from_ms in slides:
+            slide_in(book.totals(account, wallet), expires_ms, 0, from_ms)
+    for kind, rest, value in body["keys"]:
+        take_over = _KINDS.get(kind)
+        if take_over is None:
+            raise StateCorrupt(f"keys of the kind {kind!r} cannot be taken over")
+        take_over(arrival, b64decode(rest), b64decode(value))
+    arrival.tell()
+    rest = body.get("account")
+    if rest is not None:
+        for wallet, debt in rest["debts"].items():
+            _owe(arrival, wallet, debt)
+        for ladder in book.programme.ladders:
+            row = rest["tiers"].get(ladder.id)
+            if row is not None:
+                days = [(day, amount) for of, day, amount in rest["days"] if of == ladder.id]
+                inherit(book, account, ladder, Rank(*row), days, cause)
+        join_runs(book, account, [Run(*run) for run in rest["runs"]])
+        book.state.put(merged_key(account.member, arrival.old_id.encode()), b"\x01")
+    return arrival.letters
+
+
+def _owe(arrival: _Arrival, wallet: str, debt: int) -> None:
+    """Take a debt over, and pay it with what is available."""
+    book, account = arrival.book, arrival.account
+    totals = book.totals(account, wallet)
+    paid = min(debt, totals.available)
+    moved: list[tuple[int, int, LotChange | None]] = []
+    if paid:
+        for lot in take(book, account, wallet, totals, paid, 0):
+            change = lot_change(lot.lot_id, -lot.points, lot.expires_ms, book)
+            moved.append((lot.points, -lot.points, change))
+    if debt > paid:
+        totals.debt += debt - paid
+        moved.append((debt - paid, 0, None))
+    totals.transferred_out += debt
+    kind = MovementType.MERGED_OUT
+    book.emit_split(
+        account,
+        wallet,
+        totals,
+        kind,
+        moved,
+        arrival.cause,
+        reason=DEBT,
+        counterparty_id=arrival.old_id,
+    )
+
+
+def _lot(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    book, account = arrival.book, arrival.account
+    wallet, _, tail = rest.partition(b"\0")
+    lot = decode_lot(wallet.decode(), 0, *split_lot_key(tail, 0), value)
+    points = lot.points
+    _as_there(book, b"l%b\0%b" % (account.member, rest), lot)
+    delta = credit(book, account, book.totals(account, lot.wallet), lot, again=True)
+    arrival.came(lot, points, delta, delta or None)
+
+
+def _pending(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    book, account = arrival.book, arrival.account
+    wallet, _, tail = rest.partition(b"\0")
+    lot = decode_lot(wallet.decode(), *split_pending_key(tail, 0), value)
+    points = lot.points
+    key = b"q%b\0%b" % (account.member, rest)
+    lot.points += _as_there(book, key, lot)
+    book.state.put(key, encode_lot(lot))
+    book.totals(account, lot.wallet).pending += points
+    book.ring(account, lot.activates_ms)
+    arrival.came(lot, points, 0, points)
+
+
+def _as_there(book: Book, key: bytes, lot: Lot) -> int:
+    """Let a lot be the one that the survivor has under the same key, if it has; return its points.
+
+    Part of a lot may have come to the survivor before: then it is one lot again.
+    """
+    there = book.state.get(key)
+    if there is None:
+        return 0
+    points, lot.order_id, lot.rule_id, lot.store_id, *awaits = decode_list(there)
+    lot.awaits = awaits[0] if awaits else None
+    return int(points)
+
+
+def _hold(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    book, account = arrival.book, arrival.account
+    hold, hold_id = decode_hold(value), rest.decode()
+    if not _counts(arrival, hold_key(account.member, hold_id), value):
+        if hold.state is not HoldState.OPEN:
+            return
+        # Two holds with one id: this one goes on under another, so that each ends once.
+        hold_id = _renamed(arrival, hold_id)
+    book.memory.put(hold_key(account.member, hold_id), value)
+    if hold.state is HoldState.OPEN and hold.due_ms != NEVER:
+        book.timers.put(hold.due_ms, hold_timer(account, hold_id))
+
+
+def _held_lot(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    book, account = arrival.book, arrival.account
+    wallet, hold, tail = rest.split(b"\0", 2)
+    lot = decode_lot(wallet.decode(), 0, *split_lot_key(tail, 0), value)
+    hold_id = hold.decode()
+    if book.state.get(hold_key(account.member, _renamed(arrival, hold_id))) is not None:
+        hold_id = _renamed(arrival, hold_id)
+    key = held_key(account.member, lot.wallet, hold_id, lot.expires_ms, lot.earned_ms, lot.lot_id)
+    book.state.put(key, value)
+    book.totals(account, lot.wallet).held += lot.points
+    arrival.came(lot, lot.points, 0, 0)
+
+
+def _renamed(arrival: _Arrival, hold_id: str) -> str:
+    return f"{hold_id}~{blake2b(arrival.old_id.encode(), digest_size=4).hexdigest()}"
+
+
+def _payment(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    book, account = arrival.book, arrival.account
+    order_id, place = rest[:-13], rest[-12:]
+    prefix = b"P%b\0%b\0" % (account.member, order_id)
+    seq = int.from_bytes(place[:8], "big")
+    while book.state.get(prefix + place) is not None:
+        seq += _OTHER_SEQ
+        place = seq.to_bytes(8, "big") + place[8:]
+    book.memory.put(prefix + place, value)
+    _bring_back(arrival, order_id.decode())
+
+
+def _order(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    book, account = arrival.book, arrival.account
+    key, order_id = order_key(account.member, rest.decode()), rest.decode()
+    if not _counts(arrival, key, value):
+        for award in decode_order(value).awards:
+            if not award.points:
+                without_order(book, account.member, award.lot_id)
+        return
+    book.memory.put(key, value)
+    _release(arrival, order_id)
+    _bring_back(arrival, order_id)
+
+
+def _parked(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    order_id = rest[:-9].decode()
+    adopt(arrival.book, arrival.account, order_id, value)
+    _release(arrival, order_id)
+
+
+def _release(arrival: _Arrival, order_id: str) -> None:
+    """Take refunds that were waiting for an order, if both are there now."""
+    book, account = arrival.book, arrival.account
+    order = book.order(account.member, order_id) if account.parked else None
+    if order is not None:
+        arrival.tell()
+        letters = release_parked(book, account, order_id, order)
+        if letters is not None:
+            arrival.letters.extend(letters)
+            book.put_order(account.member, order_id, order)
+
+
+def _bring_back(arrival: _Arrival, order_id: str) -> None:
+    """Give back what paid for an order that was returned, if only now both are known."""
+    book, account = arrival.book, arrival.account
+    order = book.order(account.member, order_id)
+    if order is not None and (order.returned or order.refunded_minor):
+        arrival.tell()
+        give_back(book, account, order_id, order, arrival.cause)
+
+
+def _remembered(kind: bytes) -> Callable[[_Arrival, bytes, bytes], None]:
+    def take_over(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+        key = b"%b%b\0%b" % (kind, arrival.account.member, rest)
+        if _counts(arrival, key, value):
+            arrival.book.memory.put(key, value)
+
+    return take_over
+
+
+def _sent(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    """Count what both have sent on a day: the limit is one member's."""
+    book = arrival.book
+    key = b"S%b\0%b" % (arrival.account.member, rest)
+    there = book.state.get(key)
+    if there is None or remembered_until_ms(there) <= book.now_ms:
+        book.memory.put(key, value)
+    else:
+        points = remembered_body(there)[0] + remembered_body(value)[0]
+        book.state.put(key, remembered(remembered_until_ms(there), dumps([points])))
+
+
+def _capped(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    """Count what caps have counted of both: they are one member's."""
+    until_ms, points = remembered_until_ms(value), remembered_body(value)[0]
+    count_moved(arrival.book, arrival.account.member, rest, until_ms, points)
+
+
+def _under_way(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    """Let an award wait on; the answer of its budget is passed on to the survivor."""
+    arrival.book.state.put(under_way_key(arrival.account.member, rest.decode()), value)
+
+
+def _redeemed(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    """Count what both have redeemed of a limited item."""
+    book, key = arrival.book, b"n%b\0%b" % (arrival.account.member, rest)
+    there = book.state.get(key)
+    if there is not None:
+        value = encode_list([decode_list(there)[0] + decode_list(value)[0]])
+    book.state.put(key, value)
+
+
+def _counts(arrival: _Arrival, key: bytes, value: bytes) -> bool:
+    """Tell whether something remembered still counts, and the survivor has nothing there."""
+    book = arrival.book
+    there = book.state.get(key)
+    return remembered_until_ms(value) > book.now_ms and (
+        there is None or remembered_until_ms(there) <= book.now_ms
+    )
+
+
+def _profile(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    book, account = arrival.book, arrival.account
+    key = profile_key(account.member)
+    there = book.state.get(key)
+    own: dict[str, list[Any]] = decode_list(there)[0] if there is not None else {}
+    theirs: dict[str, list[Any]] = decode_list(value)[0]
+    newer = {
+        name: told for name, told in theirs.items() if name not in own or own[name][1] < told[1]
+    }
+    own.update(newer)
+    book.state.put(key, encode_list([{n: own[n] for n in PROFILE_FIELDS if n in own}]))
+    if "segments" in newer:
+        account.segments = list(newer["segments"][0])
+    if "birthday" in newer:
+        account.birthday = birthday_of(newer["birthday"][0])
+
+
+def _rule_set(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    key = b"r" + rest
+    if arrival.book.state.get(key) is None:
+        arrival.book.state.put(key, value)
+
+
+def _merged_before(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+    arrival.book.state.put(merged_key(arrival.account.member, rest), value)
+
+
+_KINDS: Final[dict[str, Callable[[_Arrival, bytes, bytes], None]]] = {
+    "m": _profile,
+    "q": _pending,
+    "l": _lot,
+    "H": _hold,
+    "h": _held_lot,
+    "P": _payment,
+    "r": _rule_set,
+    "O": _order,
+    "B": _remembered(b"B"),
+    "F": _remembered(b"F"),
+    "M": _remembered(b"M"),
+    "C": _capped,
+    "S": _sent,
+    "u": _under_way,
+    "n": _redeemed,
+    "s": _merged_before,
+    "p": _parked,
+}
