@@ -79,6 +79,7 @@ def build(
         suffix: app.topic(prefix + suffix, key_type=bytes, value_type=bytes)
         for suffix in (
             "balance-changes", "crm-sync", "mall-sync", "command-results", "dead-letters",
+            "tier-changes", "reminders",
         )
     }  # fmt: skip
 

@@ -48,6 +48,11 @@ def test_what_only_the_cause_knew_is_left_out_without_it() -> None:
     ("changes", "cause", "words"),
     [
         (
+            {"order_id": None, "rule_id": "status.gold", "reason": "tier_bonus", "lots": []},
+            _PAID,
+            "earned 120 points: bonus for the tier status.gold",
+        ),
+        (
             {"type": "points.earned", "amount": 100, "due": 120, "lots": []},
             _PAID,
             "earned 100 points: order O-17 of 120.00 CNY at store S-3, rule base "

@@ -83,6 +83,9 @@ def _cause(entry: Fields, cause: Fields) -> str:
     order = f"order {entry['order_id']}" if entry.get("order_id") else ""
     actor = f"by {entry['actor_id']}" if entry.get("actor_id") else ""
     actor += f" with the consent of {entry['confirmed_by']}" if entry.get("confirmed_by") else ""
+    if entry.get("reason") == "tier_bonus":
+        # What brought the member there says less than where.
+        return f"bonus for the tier {entry.get('rule_id')}"
     if kind == "order.paid":
         words = order + _of_money(cause, "paid_minor", cause.get("currency"))
     elif kind == "order.refunded":
@@ -150,6 +153,7 @@ def _rule(entry: Fields) -> str:
     # A reversal or an expiry follows from the order or the calendar, not from the rule it once came
     # by.
     told = entry["type"] in ("points.earned", "points.pending", "points.activated")
+    told = told and entry.get("reason") != "tier_bonus"
     return f"rule {rule}" if rule and told else ""
 
 
