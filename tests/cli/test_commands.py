@@ -9,11 +9,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from pointstream.cli.app import app
+from pointstream.cli.history import last_moment_ms
+from pointstream.contracts.wire import rfc3339
 
 # Nobody listens there: the port is reserved and needs privileges.
 _NOBODY = "127.0.0.1:1"
@@ -42,6 +45,7 @@ def _said(result: Result) -> str:
         ["watch"],
         ["balance"],
         ["explain"],
+        ["forecast"],
         ["topology"],
     ],
     ids=" ".join,
@@ -60,7 +64,9 @@ def test_every_command_has_help_with_examples(command: list[str]) -> None:
     [
         ["watch", "--once"],
         ["balance", "M-1"],
+        ["balance", "M-1", "--at", "2026-03-31"],
         ["explain", "M-1"],
+        ["forecast"],
         ["topics", "create"],
         ["topics", "check"],
         ["generate", "-n", "1", "--publish"],
@@ -92,6 +98,15 @@ def test_an_unreachable_broker_is_told_in_a_sentence(command: list[str]) -> None
         (["publish", "-", "--type", "order.paid", "--delimiter", ""], "single character"),
         (["balance", "M-1", "-b", "nonsense"], "bootstrap_servers"),
         (["balance", "M-1", "--time-zone", "Mars/Olympus"], "not a time zone"),
+        (["balance", "M-1", "--at", "yesterday"], "'yesterday' is no time"),
+        (["balance", "M-1", "--at", "2026-03-01T00:00:00"], "with its offset"),
+        (["balance", "M-1", "--at", "2026-02-30"], "is no time"),
+        (["balance", "M-1", "--at", "1969-01-01"], "is no time"),
+        (["forecast", "--until", "soon"], "'soon' is no date"),
+        (["forecast", "--until", "9999-12-31"], "is no date"),
+        (["forecast", "--until", "2020-01-01"], "is over"),
+        (["forecast", "--until", "2099-01-01", "--months", "2"], "exclude each other"),
+        (["forecast", "--months", "0"], "--months"),
         (["generate", "--start", "yesterday"], "RFC 3339"),
         (["generate", "--start", "2026-03-01T00:00:00"], "with an offset"),
         (
@@ -204,3 +219,17 @@ def test_a_catalogue_file_is_checked_without_a_broker(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert "gold 2" in _said(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "moment"),
+    [
+        ("2026-03-31", "Asia/Shanghai", "2026-03-31T15:59:59.999Z"),
+        ("2026-03-08", "America/New_York", "2026-03-09T03:59:59.999Z"),
+        ("2026-03-31T18:00:00+08:00", "UTC", "2026-03-31T10:00:00.000Z"),
+        ("2026-03-31T18:00:00.5Z", "Asia/Shanghai", "2026-03-31T18:00:00.500Z"),
+    ],
+)
+def test_a_date_means_its_last_moment_in_the_zone(text: str, zone: str, moment: str) -> None:
+    """So the balance of a date is that of its close of business."""
+    assert rfc3339(last_moment_ms(text, ZoneInfo(zone))) == moment

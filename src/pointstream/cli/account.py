@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from pointstream.cli.history import show_balance_at
 from pointstream.cli.output import (
     USAGE,
     BootstrapOption,
@@ -31,7 +32,12 @@ from pointstream.operations.standing import MemberTrail, read_standing, read_tra
 
 __all__ = ["balance", "explain"]
 
-BALANCE_EXAMPLES = examples("pointstream balance M-000017", "pointstream balance M-000017 --json")
+BALANCE_EXAMPLES = examples(
+    "pointstream balance M-000017",
+    "pointstream balance M-000017 --json",
+    "pointstream balance M-000017 --at 2026-03-31",
+    "pointstream balance M-000017 --at 2026-03-31T18:00:00+08:00 --json",
+)
 EXPLAIN_EXAMPLES = examples(
     "pointstream explain M-000017",
     "pointstream explain M-000017 --newest 5 --time-zone Asia/Shanghai",
@@ -51,16 +57,29 @@ ZoneOption = Annotated[
 @guarded
 def balance(
     member: MemberArgument,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="What was recorded by then, from the ledger: an RFC 3339 time, or a date, which"
+            " means its last moment in the zone. Default: now.",
+        ),
+    ] = None,
     zone: ZoneOption = None,
     as_json: JsonOption = False,
     bootstrap_servers: BootstrapOption = None,
 ) -> None:
     """Show what a member has: to spend, pending, reserved, owed, and what expires next.
 
-    Read from the compacted standing that the CRM gets. Ends with 1 for a member without an account.
+    Read from the compacted standing that the CRM gets; with --at, from the entries of the ledger,
+    lot by lot. Ends with 1 for a member without an account, or without an entry by then.
     """
     settings = read_settings(bootstrap_servers)
     told_in = _zone(settings, zone)
+    if at is not None:
+        show_balance_at(settings, member, at, told_in, as_json=as_json)
+        return
     standing = asyncio.run(_standing(settings, member))
     if standing is None:
         fail(f"{member} has no account (or it was erased)")

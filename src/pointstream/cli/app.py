@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pointstream.cli import account, catalogue, demo, service, stream, watch
+from pointstream.cli import account, catalogue, demo, forecast, service, stream, watch
 from pointstream.cli.output import console
 
 __all__ = ["app"]
@@ -51,4 +51,5 @@ app.add_typer(catalogue.catalogue_app)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)
+app.command(epilog=forecast.FORECAST_EXAMPLES)(forecast.forecast)
 app.command(epilog=service.TOPOLOGY_EXAMPLES)(service.topology)

@@ -14,6 +14,7 @@ import typer
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pointstream.engine.topics import TopicsError
 from pointstream.operations.broker import BrokerError
@@ -34,6 +35,7 @@ __all__ = [
     "guarded",
     "notes",
     "read_settings",
+    "reading_bar",
     "zone_named",
 ]
 
@@ -99,6 +101,19 @@ def read_settings(bootstrap_servers: str | None = None, **values: Any) -> Settin
             for problem in error.errors()
         ]
         fail("\n".join(["these settings don't fit:", *lines]), USAGE)
+
+
+def reading_bar(quiet: bool) -> Progress:
+    """A bar on standard error for what takes long; gone when done, and silent in a pipe."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=notes,
+        transient=True,
+        disable=quiet or not notes.is_terminal,
+    )
 
 
 def zone_named(name: str) -> ZoneInfo:

@@ -10,7 +10,13 @@ from pointstream.contracts.wire import loads
 from pointstream.operations.placement import partition_of
 from pointstream.operations.reading import CommittedReader, Record
 
-__all__ = ["MemberTrail", "NoTopicsError", "read_standing", "read_trail"]
+__all__ = [
+    "MemberTrail",
+    "NoTopicsError",
+    "partition_of_member",
+    "read_standing",
+    "read_trail",
+]
 
 
 class NoTopicsError(Exception):
@@ -26,7 +32,8 @@ class MemberTrail:
     total: int = 0
 
 
-async def _partition_of_member(reader: CommittedReader, topic: str, member_id: str) -> int:
+async def partition_of_member(reader: CommittedReader, topic: str, member_id: str) -> int:
+    """The partition of a topic that has the member's records. Raises `NoTopicsError`."""
     partitions = await reader.partitions(topic)
     if not partitions:
         raise NoTopicsError(
@@ -41,7 +48,7 @@ async def read_standing(
 ) -> dict[str, Any] | None:
     """The member's latest `crm-sync` record; None for a member who is unknown or erased."""
     topic, key = f"{prefix}crm-sync", member_id.encode()
-    partition = await _partition_of_member(reader, topic, member_id)
+    partition = await partition_of_member(reader, topic, member_id)
     latest: bytes | None = None
     async for records in reader.read(topic, partition):
         for record in records:
@@ -55,7 +62,7 @@ async def read_trail(
 ) -> MemberTrail:
     """The member's newest entries with their causes; `total` counts all there are."""
     topic, key = f"{prefix}balance-changes", member_id.encode()
-    partition = await _partition_of_member(reader, topic, member_id)
+    partition = await partition_of_member(reader, topic, member_id)
     trail = MemberTrail()
     async for records in reader.read(topic, partition):
         for record in records:
