@@ -515,6 +515,26 @@ def test_points_that_expired_while_stock_was_asked_for_can_be_spent_but_not_kept
         assert (wallet.redeemed, wallet.expired, wallet.held) == (spent, 100 - spent, 0)
 
 
+# --- a second actor's consent --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stock", [None, 5])
+def test_an_item_that_costs_more_than_a_shop_may_spend_waits_for_consent(stock: int | None) -> None:
+    """Its price counts, though the command names no points; then it goes on as it would have."""
+    shop = Shop(programme(limits={"store": {"redeem": 100}}))
+    shop.publish("mug", 60, **({} if stock is None else {"stock": stock}))
+    shop.rich()
+    till = {"actor": {"id": "till", "role": "store", "store_id": "s1"}, "store_id": "s1"}
+    assert shop.buy("mug", quantity=2, event_id="c1", **till) == "awaiting_consent"
+    flag_id = shop.flags[-1]["flag_id"]
+    shop.command("review.release", flag_id=flag_id, reason="a good customer")
+    (answer,) = [answer for answer in shop.answers if answer["command_id"] == "c1"]
+    assert answer["outcome"] == "accepted"
+    for entry in shop.entries[1:]:
+        assert (entry["actor_id"], entry["confirmed_by"]) == ("till", "clerk")
+    assert shop.available() == 880
+
+
 # --- always --------------------------------------------------------------------------------------
 
 STEPS = st.lists(
