@@ -3,6 +3,9 @@
 PYTHON ?= python3
 EVENTS ?= 100000
 MEMBERS ?= 1000000
+EXAMPLES ?= 20000
+# Chosen anew for each run; the one of a failure is printed, to be given again.
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 KEEP ?=
 
 VENV := .venv
@@ -11,7 +14,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench bench-scale chaos lock clean
+.PHONY: help run test lint format schemas bench bench-scale chaos prove lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +47,13 @@ bench-scale: $(READY) ## One worker with MEMBERS=1000000: memory, latency, resta
 
 chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
 	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s
+
+prove: SEED := $(SEED)
+prove: $(READY) ## The state machine over all commands and events, EXAMPLES=20000 runs of it; SEED=n again
+	@echo "seed $(SEED); again: make prove EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
+	@POINTSTREAM_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/agents/test_state_machine.py \
+		--hypothesis-seed=$(SEED) --timeout=0 -p no:cacheprovider || \
+		{ echo "failed with seed $(SEED); again: make prove EXAMPLES=$(EXAMPLES) SEED=$(SEED)" >&2; exit 1; }
 
 lock: ## Pin the newest dependencies that pyproject.toml allows (needs uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
