@@ -68,6 +68,8 @@ class Drive:
     published: int = 0
     taken: int = 0
     lag: int = 0
+    #: How often progress was looked at.
+    looks: int = 0
     kills: int = 0
     freezes: int = 0
     #: Faults by name that ended a worker beyond what the test did to it.
@@ -121,7 +123,14 @@ class Drive:
 
     async def until_taken(self) -> None:
         """Wait until all that was published is taken."""
-        await self.until(lambda: self.taken >= self.published and self.lag == 0, "lag 0")
+        while True:
+            await self.until(lambda: self.taken >= self.published and self.lag == 0, "lag 0")
+            # A message can be written in one partition just after it was looked at, and what
+            # brought it about taken in another just before that was: look once more.
+            looks, taken = self.looks, self.taken
+            await self.until(lambda looks=looks: self.looks > looks + 1, "another look")
+            if self.lag == 0 and self.taken == taken:
+                return
 
     async def until_ripe(self) -> None:
         """Wait until every rating's points are spendable, and the ticks have said so."""
@@ -199,6 +208,7 @@ class Drive:
                         async with asyncio.timeout(20.0):
                             now = await group.look()
                         self.taken, self.lag = max(self.taken, now.taken), now.lag
+                        self.looks += 1
                         await asyncio.sleep(_LOOK_SECONDS)
             await asyncio.sleep(0.5)
 

@@ -51,6 +51,12 @@ class Model:
     _given: dict[tuple[Any, ...], tuple[str, str, int]] = field(default_factory=dict)
     _redeemed: Counter[str] = field(default_factory=Counter)
     _adjusted: Counter[str] = field(default_factory=Counter)
+    #: Points received less points sent.
+    _transferred: Counter[str] = field(default_factory=Counter)
+    #: Transfers: repeated while they are under way, they have no answer yet.
+    transfers: set[str] = field(default_factory=set)
+    #: Who has an account when the stream begins. Nobody else can be sent anything.
+    _members: set[str] = field(default_factory=set)
 
     def refuse(self, code: str, key: bytes | None, value: bytes | None) -> None:
         """Expect a dead letter."""
@@ -65,6 +71,8 @@ class Model:
             return
         self._seen.add(event_id)
         member = event["member_id"]
+        if event_id.startswith("open-"):
+            self._members.add(member)
         if kind.startswith("order."):
             self._take_order(kind, self._sales[member, event["order_id"]], event)
         elif kind == "points.redeem":
@@ -78,6 +86,8 @@ class Model:
             assert event["points"] > 0, "the story takes nothing by hand"
             self._adjusted[member] += event["points"]
             self.answers[event_id] = ("accepted", None)
+        elif kind == "points.transfer":
+            self._take_transfer(event_id, member, event)
         elif "actor" in event:
             self.answers[event_id] = ("rejected", "not_supported")
         elif kind == "checkin.recorded":
@@ -102,6 +112,19 @@ class Model:
             sale.refunds_minor.setdefault(event["refund_id"], event["refunded_minor"])
         else:
             sale.cancelled = True
+
+    def _take_transfer(self, event_id: str, member: str, event: Event) -> None:
+        to, points = event["to_member_id"], event["points"]
+        if to == member:
+            self.answers[event_id] = ("rejected", "transfer_to_self")
+            return
+        self.transfers.add(event_id)
+        if to not in self._members:
+            self.answers[event_id] = ("rejected", "recipient_unknown")
+            return
+        self._transferred[member] -= points
+        self._transferred[to] += points
+        self.answers[event_id] = ("accepted", None)
 
     def _take_activity(self, member: str, event: Event) -> None:
         activity, quantity = event["activity"], event.get("quantity", 1)
@@ -131,6 +154,8 @@ class Model:
             for wallet, points_of in _ORDER_RULES:
                 sums[member, wallet] += points_of(left_minor)
         for member, points in self._adjusted.items():
+            sums[member, "points"] += points
+        for member, points in self._transferred.items():
             sums[member, "points"] += points
         for member, points in self._redeemed.items():
             sums[member, "points"] -= points

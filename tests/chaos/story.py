@@ -2,8 +2,8 @@
 
 First everybody gets a large order, so that whatever is redeemed later can be paid. Then comes the
 stream of `pointstream generate` with its redeliveries, and among it refunds before their orders,
-orders told twice under two ids, redemptions beyond all means, ratings whose points ripen while the
-workers die, and bad records.
+orders told twice under two ids, redemptions beyond all means, gifts from member to member, ratings
+whose points ripen while the workers die, and bad records.
 """
 
 from __future__ import annotations
@@ -76,8 +76,14 @@ class Story:
         while True:
             number += 1
             member = member_name(chance.randrange(self.members))
-            make = (self._early_refund, self._told_twice, self._too_dear, self._rating)
-            yield list(make[number % 4](f"{self.seed}-{number}", member, plan.start_ms))
+            make = (
+                self._early_refund,
+                self._told_twice,
+                self._too_dear,
+                self._rating,
+                self._gifts,
+            )
+            yield list(make[number % len(make)](f"{self.seed}-{number}", member, plan.start_ms))
             if number % 25 == 1:
                 yield list(self._bad(f"{self.seed}-{number}", plan.start_ms))
 
@@ -108,6 +114,23 @@ class Story:
         )  # fmt: skip
         yield redeem
         yield self._again(redeem)
+
+    def _gifts(self, mark: str, member: str, at_ms: int) -> Iterator[OutgoingRecord]:
+        chance = random.Random(mark)
+        gifts = []
+        for number in range(4):
+            # Every so often to somebody who is not there: these come back.
+            to = member_name(chance.randrange(self.members)) if number else "M-nobody"
+            gifts.append(
+                self._good(
+                    "commands", "points.transfer", f"gift-{mark}-{number}", member,
+                    rfc3339(at_ms), to_member_id=to, points=chance.randint(1, 40),
+                    actor={"id": member, "role": "member"},
+                )
+            )  # fmt: skip
+        yield from gifts
+        yield self._again(gifts[0])
+        yield self._again(gifts[1])
 
     def _rating(self, mark: str, member: str, at_ms: int) -> Iterator[OutgoingRecord]:
         self.rated_ms = _now_ms()

@@ -96,6 +96,7 @@ def test_the_stream_tells_every_story(events: list[dict[str, Any]]) -> None:
         "member.updated",
         "points.redeem",
         "points.adjust",
+        "points.transfer",
     }
     assert min(kinds.values()) >= _PLAN.events // 1_000
     assert kinds["member.registered"] == pytest.approx(_PLAN.members, rel=0.05)
@@ -133,6 +134,15 @@ def test_members_check_in_for_days_in_a_row(events: list[dict[str, Any]]) -> Non
         )
 
     assert sum(longest(member_days) >= 7 for member_days in days.values()) >= 10
+
+
+def test_some_points_are_sent_to_nobody(events: list[dict[str, Any]]) -> None:
+    """Most go to members who have joined; a mistyped id is nobody's, so they have to come back."""
+    members = {event["member_id"] for event in events if event["type"] == "member.registered"}
+    to = [event["to_member_id"] for event in events if event["type"] == "points.transfer"]
+    known = sum(member in members for member in to)
+
+    assert 0 < len(to) - known < len(to) / 5
 
 
 def test_a_few_members_are_fraudsters() -> None:

@@ -267,9 +267,10 @@ def generate(
 ) -> None:
     """Generate a believable stream of a chain of shops, of any size, in constant memory.
 
-    Members join, order, return things, check in day after day, refer each other, redeem points; a
-    few are up to no good. Events come in order, as JSON Lines. Nothing lies in the future. The
-    default period ends at the last midnight; give --start and --end for the same bytes on any day.
+    Members join, order, return things, check in day after day, refer each other, redeem points and
+    send some to each other; a few are up to no good. Events come in order, as JSON Lines. Nothing
+    lies in the future. The default period ends at the last midnight; give --start and --end for the
+    same bytes on any day.
     """
     if to_kafka and out is not None:
         fail("--publish and --out exclude each other", USAGE)

@@ -1,4 +1,5 @@
-"""Honest members: they join, order, return things, check in, refer each other, redeem points."""
+"""Honest members: they join, order, return things, check in, refer each other, redeem points and
+send some to each other."""
 
 from __future__ import annotations
 
@@ -55,8 +56,10 @@ class Members(Events):
             return self._check_in(now_ms, member)
         if chance < 0.94:
             return self._activity(now_ms, member)
-        if chance < 0.975:
+        if chance < 0.968:
             return self._redeem(now_ms, member)
+        if chance < 0.975:
+            return self._send(now_ms, member)
         if chance < 0.99:
             return self._profile(now_ms, member)
         return self._goodwill(now_ms, member)
@@ -248,6 +251,22 @@ class Members(Events):
             self._later(paid_ms, self._order_with_points, paid_ms, member, order_id, points)
         return self._event(
             "points.redeem", member, now_ms, channel="miniapp", source="mall", **fields
+        )
+
+    def _send(self, now_ms: int, member: int) -> Event:
+        """Give points to another member; now and then the id is mistyped, and they come back."""
+        to_member_id = member_name(self._someone())
+        if self._random() < 0.05:
+            to_member_id = f"{to_member_id}0"
+        return self._event(
+            "points.transfer",
+            member,
+            now_ms,
+            channel="miniapp",
+            source="mall",
+            to_member_id=to_member_id,
+            points=(10, 20, 50, 50, 100)[self._below(5)],
+            actor={"id": member_name(member), "role": "member"},
         )
 
     def _order_with_points(self, at_ms: int, member: int, order_id: str, points: int) -> Event:
