@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from pointstream.contracts.dated import ClearOut, LeadTimes
 from pointstream.contracts.fields import MAX_AMOUNT
 from pointstream.contracts.rulesets import Identifier, RuleSet
 from pointstream.contracts.tiers import MONEY, Ladder
@@ -44,10 +45,6 @@ __all__ = [
 ]
 
 Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=36_525))]
-LeadTimes = Annotated[
-    tuple[Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=3_650))], ...],
-    Field(max_length=8),
-]
 DayOfMonth = Annotated[int, Field(strict=True, ge=1, le=31)]
 Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 
@@ -275,6 +272,7 @@ class Programme(_Strict):
         gt=timedelta(0),
         description="How long a command waits for a second actor's consent.",
     )
+    clear_outs: tuple[ClearOut, ...] = Field((), max_length=100)
     ladders: tuple[Ladder, ...] = Field(
         (), max_length=4, description="Of tiers, side by side; the first is the main one."
     )
@@ -312,6 +310,27 @@ class Programme(_Strict):
                     raise ValueError(
                         f"rule {rule.id!r} of rule set {rule_set.id!r} pays into the wallet"
                         f" {rule.wallet!r}; this programme has {', '.join(wallets)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _clear_outs_fit(self) -> Self:
+        wallets = {wallet.id for wallet in self.wallets}
+        tiers = {tier.id for ladder in self.ladders[:1] for tier in ladder.tiers}
+        ids: set[str] = set()
+        for clear_out in self.clear_outs:
+            if clear_out.id in ids:
+                raise ValueError(f"two clear-outs have the id {clear_out.id!r}")
+            ids.add(clear_out.id)
+            if clear_out.wallet not in wallets:
+                raise ValueError(
+                    f"clear-out {clear_out.id!r} is of the unknown wallet {clear_out.wallet!r}"
+                )
+            for tier in clear_out.condition.tiers or ():
+                if tier not in tiers:
+                    raise ValueError(
+                        f"clear-out {clear_out.id!r} names {tier!r}, which is no tier of the first"
+                        " ladder"
                     )
         return self
 

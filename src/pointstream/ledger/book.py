@@ -82,6 +82,8 @@ class Book:
         self._accounts: dict[str, Account] = {}
         self._accounts_kept = accounts_kept
         self._changed: list[Account] = []
+        self._stored = 0
+        """How many of the changed accounts are known to have a key in the state."""
         self._texts: dict[int, str] = {}
         self._rule_sets: dict[str, CompiledRuleSet] = dict(programme.rule_sets)
         self._rule_sets_stored: set[str] = set()
@@ -101,6 +103,22 @@ class Book:
                 account.erased = self.state.get(erased_key(member)) is not None
             self._accounts[member_id] = account
         return account
+
+    def peek(self, member: bytes, value: bytes) -> Account:
+        """Return an account to be looked at, not changed; `value` is what is stored of it."""
+        account = self._accounts.get(member.decode())
+        return account if account is not None else decode_account(account_key(member), value)
+
+    def write_new(self) -> None:
+        """Write the accounts that have come to be in this batch: a scan must find them.
+
+        Without it, whom it finds would depend on where batches end.
+        """
+        for account in self._changed[self._stored :]:
+            key = account_key(account.member)
+            if not account.erased and self.state.get(key) is None:
+                self.state.put(key, encode_account(account))
+        self._stored = len(self._changed)
 
     def change(self, account: Account, *, shown: bool = True) -> None:
         """Note that an account has changed, and whether its standing outside has."""
@@ -140,6 +158,7 @@ class Book:
                 account.shown = False
                 shown.append(account)
         self._changed.clear()
+        self._stored = 0
         accounts = self._accounts
         if (surplus := len(accounts) - self._accounts_kept) > 0:
             # The longest known go first. None of them is changed now, so nothing is lost.

@@ -92,6 +92,9 @@ class Outcome(StrEnum):
     # Timers
     POINTS_MOVED_BY_TIME = "points_moved_by_time"
     ORDER_NEVER_CAME = "order_never_came"
+    ACCOUNTS_WALKED = "accounts_walked"
+    TOO_LATE_FOR_ALL_ACCOUNTS = "too_late_for_all_accounts"
+    WITHDRAWN_FOR_ALL_ACCOUNTS = "withdrawn_for_all_accounts"
     HOLD_TIMED_OUT = "hold_timed_out"
     CONSENT_NEVER_CAME = "consent_never_came"
 

@@ -43,6 +43,7 @@ from pointstream.ledger.catalogue import item_published, item_withdrawn
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.closed import closed, keep_erasure, readdressed
 from pointstream.ledger.commands import command_given
+from pointstream.ledger.dated import schedule_all
 from pointstream.ledger.decision import Decision, Outcome, Source, Standing
 from pointstream.ledger.earning import (
     activity_recorded,
@@ -307,6 +308,7 @@ class Ledger:
             book.now_ms = memory.now_ms = int.from_bytes(stored[1:9], "big")
             memory.new = int.from_bytes(stored[9:13], "big")
             memory.cursor = stored[13:]
+        schedule_all(book)
 
     def _finish(self, decision: Decision) -> Decision:
         """Hand over the entries made, after the books of all touched wallets were checked."""

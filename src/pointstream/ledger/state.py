@@ -13,6 +13,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     g kind NUL key                            limit over all partitions: what of it is given away
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
     i item                                    catalogue item, as its owner told all partitions
+    j name                                    walk over all accounts that the programme asked for
     n member NUL item                         how many of a limited item a member redeemed
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
@@ -97,6 +98,7 @@ __all__ = [
     "under_way_prefix",
     "waiting_key",
     "waiting_prefix",
+    "walk_key",
 ]
 
 NEVER: Final = (1 << 64) - 1
@@ -255,6 +257,10 @@ def parked_prefix(member: bytes, order_id: str) -> bytes:
 
 def parked_key(member: bytes, order_id: str, offset: int) -> bytes:
     return parked_prefix(member, order_id) + time_bytes(offset)
+
+
+def walk_key(name: str) -> bytes:
+    return b"j" + name.encode()
 
 
 def timer_key(due_ms: int, what: bytes) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pointstream.ledger.aging import activate, expire
 from pointstream.ledger.book import Book
 from pointstream.ledger.consent import consent_never_came
+from pointstream.ledger.dated import walks_of
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timed_out
@@ -17,6 +18,7 @@ from pointstream.ledger.parking import give_up
 from pointstream.ledger.reminders import remind
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.tiers import review
+from pointstream.ledger.walks import walk_on
 
 __all__ = ["ring"]
 
@@ -29,6 +31,8 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         return hold_timed_out(book, what[1:], due_ms)
     if what[:1] == b"v":
         return consent_never_came(book, what[1:])
+    if what[:1] == b"j":
+        return walk_on(book, walks_of(book.programme), what[1:], due_ms)
     if what[:1] != b"a":
         raise StateCorrupt(f"a timer of the unknown kind {what[:1]!r}")
     member = what[1:]
