@@ -81,7 +81,7 @@ def _forget(book: Book, account: Account) -> None:
     sums.add(account)
     book.state.put(ERASED_SUMS_KEY, encode_sums(sums))
     account.erased = True
-    account.merged_into = None
+    account.merged_into = account.merging_into = None
     account.status = AccountStatus.ACTIVE.value
     account.seq = account.last_activity_ms = account.updated_ms = 0
     account.wallets = {}

@@ -115,13 +115,15 @@ def merge_welcome(book: Book, message: Message, source: Source) -> Decision:
     """Send all that the account has to the survivor."""
     account = _addressed(book, message)
     survivor, command = message.body["survivor"], message.body["command"]
-    account.merging_into = None
-    book.change(account, shown=False)
     if account.frozen:
         # It was frozen while it asked.
+        account.merging_into = None
+        book.change(account, shown=False)
         book.tell(MERGE_CALLED_OFF, survivor, {"command": command})
         _answer(book, account, command, Reason.ACCOUNT_FROZEN.value)
         return Decision(Outcome.MERGE_CALLED_OFF)
+    # Until all has arrived: who checks the books must know what is under way.
+    account.merging_into = survivor
     cause = _cause(account, command, source)
     for body in leave(book, account, survivor, command, cause):
         book.tell(MERGE_MOVED, survivor, body)
@@ -151,7 +153,10 @@ def merge_moved(book: Book, message: Message, source: Source) -> Decision:
 
 def merge_arrived(book: Book, message: Message, source: Source) -> Decision:
     """Answer the command: all has arrived at the survivor."""
-    _answer(book, _addressed(book, message), message.body["command"], None)
+    account = _addressed(book, message)
+    account.merging_into = None
+    book.change(account, shown=False)
+    _answer(book, account, message.body["command"], None)
     return Decision(Outcome.MERGED)
 
 

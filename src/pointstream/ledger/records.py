@@ -206,7 +206,7 @@ class Account:
     merged_into: str | None = None
     """The survivor, once this account was merged: it is closed, and events go there."""
     merging_into: str | None = None
-    """The survivor that was asked whether it takes this account."""
+    """The survivor that was asked whether it takes this account, until all has arrived there."""
     arriving: int = 0
     """Accounts that this one has agreed to take and that have not arrived in full."""
     transfers: int = 0

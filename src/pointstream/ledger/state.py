@@ -69,6 +69,7 @@ __all__ = [
     "held_prefix",
     "hold_key",
     "is_account_key",
+    "is_erased_key",
     "is_payment_key",
     "is_transfer_key",
     "item_key",
@@ -171,6 +172,11 @@ def pseudonym(member_id: str) -> str:
     one is erased.
     """
     return blake2b(member_id.encode(), digest_size=16, person=b"pseudonym").hexdigest()
+
+
+def is_erased_key(key: bytes) -> bool:
+    """Tell whether a key of the state, or of its changelog, says that a member was erased."""
+    return key[:1] == b"e"
 
 
 def profile_key(member: bytes) -> bytes:

@@ -6,13 +6,14 @@ member.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pointstream.ledger.codec import decode_account, decode_list
-from pointstream.ledger.records import Account, Totals
-from pointstream.ledger.state import is_account_key
+from pointstream.ledger.codec import decode_account, decode_list, decode_sums
+from pointstream.ledger.records import Account, ErasedSums, Totals
+from pointstream.ledger.state import ERASED_SUMS_KEY, erased_key, is_account_key, is_erased_key
 
 __all__ = ["FLOWS", "Breach", "EntryBooks", "MemberBooks", "StateBooks", "compare"]
 
@@ -40,6 +41,8 @@ _FLOW_NAMES = (
     "adjusted_down",
 )
 
+
+_OF_MERGES = ("points.merged_out", "points.merged_in")
 
 # The kinds of key under which lots stand, and where their points are then.
 _PLACES: Mapping[bytes, str] = {b"l": "available", b"q": "pending", b"h": "held"}
@@ -76,6 +79,8 @@ class EntryBooks:
     """Adds up the entries of one partition, and checks each against those before it."""
 
     def __init__(self) -> None:
+        self.merges: list[Mapping[str, Any]] = []
+        """The entries that moved points by a merge."""
         self.members: dict[str, MemberBooks] = {}
         self.breaches: list[Breach] = []
         self.entries = 0
@@ -100,6 +105,8 @@ class EntryBooks:
         delta, amount = int(entry["delta"]), int(entry["amount"])
         wallet.spendable += delta
         flow = FLOWS.get(kind)
+        if kind in _OF_MERGES:
+            self.merges.append(entry)
         if kind == "points.adjusted":
             # By the lots or the balance: one that only pays a debt off has a delta of 0.
             flow = "adjusted_down" if delta < 0 else "adjusted_up"
@@ -131,6 +138,8 @@ class StateBooks:
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
+        self.erased_keys: set[bytes] = set()
+        self.erased = ErasedSums()
         self._lots: dict[bytes, tuple[str, str, str, int]] = {}
 
     def put(self, key: bytes, value: bytes | None) -> None:
@@ -141,6 +150,10 @@ class StateBooks:
             else:
                 account = decode_account(key, value)
                 self.accounts[account.member_id] = account
+        elif is_erased_key(key):
+            self.erased_keys.add(key)
+        elif key == ERASED_SUMS_KEY and value is not None:
+            self.erased = decode_sums(value)
         elif key[:1] in _PLACES:
             if value is None:
                 self._lots.pop(key, None)
@@ -167,8 +180,17 @@ def compare(
     """Hold the tables of one partition against its entries, `crm-sync` and `mall-sync`."""
     breaches = list(entries.breaches)
     lot_sums = state.lot_sums()
+    erased: dict[str, Counter[str]] = {}
     for member_id in entries.members.keys() - state.accounts.keys():
-        breaches.append(Breach("sums", member_id, "has entries, but no account in the table"))
+        if erased_key(member_id.encode()) not in state.erased_keys:
+            breaches.append(Breach("sums", member_id, "has entries, but no account in the table"))
+            continue
+        for wallet, summed in entries.members[member_id].wallets.items():
+            erased.setdefault(wallet, Counter()).update(summed.flows)
+            if any(summed.after):
+                words = f"was erased with {wallet} {summed.after} left: available to debt"
+                breaches.append(Breach("sums", member_id, words))
+    breaches += _against_erased(state.erased, erased)
     for member_id, account in state.accounts.items():
         books = entries.members.get(member_id) or MemberBooks()
         found = [
@@ -183,6 +205,17 @@ def compare(
         for member_id in latest.keys() - state.accounts.keys():
             breaches.append(Breach(topic, member_id, f"is on {topic}, but has no account"))
     return breaches
+
+
+def _against_erased(sums: ErasedSums, erased: Mapping[str, Counter[str]]) -> Iterable[Breach]:
+    """Hold the one record of all erased accounts against their entries, which are still there."""
+    for wallet in sums.wallets.keys() | erased.keys():
+        totals = sums.wallets.get(wallet) or Totals()
+        summed = erased.get(wallet) or Counter()
+        for flow in _FLOW_NAMES:
+            if getattr(totals, flow) != summed[flow]:
+                words = f"{flow} {wallet} of erased members: {getattr(totals, flow)} in the table,"
+                yield Breach("sums", "", f"{words} {summed[flow]} by the entries")
 
 
 def _against_entries(account: Account, books: MemberBooks) -> Iterable[tuple[str, str]]:

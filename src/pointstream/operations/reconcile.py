@@ -19,6 +19,7 @@ from typing import Any
 
 from pointstream.contracts.wire import loads
 from pointstream.operations.books import Breach, EntryBooks, StateBooks, compare
+from pointstream.operations.merges import Merges
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.standing import NoTopicsError
 from pointstream.operations.transit import PartitionTransfers, Transit
@@ -32,6 +33,7 @@ CHECKS: Mapping[str, str] = {
     "sums": "the balance changes add up to the tables",
     "lots": "the lots add up to the accounts",
     "transfers": "what one member sent has arrived, is back, or is under way: once, and in full",
+    "merges": "what merges took from one member has come to the other, or is under way",
     "crm-sync": "the CRM was told the tables' balances",
     "mall-sync": "the mall was told the tables' balances",
 }
@@ -85,17 +87,19 @@ async def reconcile(
                 f"There are no topics that begin with {prefix!r}. Nothing ran on this cluster with "
                 "this prefix (POINTSTREAM_TOPIC_PREFIX), or they were deleted."
             )
-        transit, ends = Transit(), dict[int, int]()
+        transit, merges, ends = Transit(), Merges(), dict[int, int]()
         for done, partition in enumerate(partitions, start=1):
             look = await _settled(reader, prefix, partition)
             _add(proof, look.entries, look.state, look.breaches)
             transit.add(look.transfers)
+            merges.add(look.entries.merges, look.state.accounts)
             ends[partition] = look.end
             on_partition(done, len(partitions))
-        if transit.wanted:
-            await _look_again(reader, prefix, ends, transit)
+        if transit.wanted or merges.wanted:
+            await _look_again(reader, prefix, ends, transit, merges)
         proof.transfers, proof.under_way = transit.transfers, sum(transit.under_way.values())
-        _note(proof, transit.breaches())
+        proof.under_way += merges.under_way
+        _note(proof, [*transit.breaches(), *merges.breaches()])
     return proof
 
 
@@ -148,14 +152,20 @@ async def _look(reader: CommittedReader, prefix: str, partition: int) -> _Look:
 
 
 async def _look_again(
-    reader: CommittedReader, prefix: str, ends: Mapping[int, int], transit: Transit
+    reader: CommittedReader,
+    prefix: str,
+    ends: Mapping[int, int],
+    transit: Transit,
+    merges: Merges,
 ) -> None:
     """Read what was written since the partitions were read, for what one of them lacked."""
     for partition, start in ends.items():
         async for records in reader.read(f"{prefix}balance-changes", partition, start=start):
             for record in records:
                 if record.value is not None:
-                    transit.late(loads(record.value))
+                    entry = loads(record.value)
+                    transit.late(entry)
+                    merges.late(entry)
 
 
 async def _latest(reader: CommittedReader, topic: str, partition: int) -> dict[str, dict[str, Any]]:
@@ -182,6 +192,10 @@ def _add(proof: Proof, entries: EntryBooks, state: StateBooks, breaches: list[Br
             balances.append((totals.available, account.member_id))
             for name in _SUMMED:
                 proof.totals[name] += getattr(totals, name)
+    erased = state.erased.wallets.get("points")
+    if erased is not None:
+        for name in _SUMMED:
+            proof.totals[name] += getattr(erased, name)
     proof.top = heapq.nlargest(_TOP, proof.top + balances)
 
 
