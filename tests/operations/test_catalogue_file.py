@@ -10,6 +10,7 @@ import pytest
 from pointstream.contracts.decoding import Decoded, decode
 from pointstream.contracts.inputs import ItemPublished
 from pointstream.operations.catalogue import CatalogueInvalid, item_records, load_items, tombstones
+from pointstream.operations.programme import load_programme
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
 
@@ -108,6 +109,13 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """By its name."""
     with pytest.raises(CatalogueInvalid, match=r"nothing\.yaml: cannot be read"):
         load_items(tmp_path / "nothing.yaml", NOW)
+
+
+def test_the_example_fits_the_programme_that_comes_along() -> None:
+    """Its items can be published, and its tiers are those of the first ladder."""
+    items = load_items(Path(__file__).parents[2] / "deploy" / "catalogue.yaml", NOW)
+    tiers = {tier.id for tier in load_programme().ladders[0].tiers}
+    assert {tier for item in items for tier in item.limit_per_tier} <= tiers
 
 
 def test_a_tombstone_is_a_key_and_nothing() -> None:
