@@ -318,6 +318,7 @@ def encode_transfer(transfer: Transfer) -> bytes:
             transfer.command_id,
             transfer.occurred_ms,
             transfer.actor_id,
+            transfer.confirmed_by,
             transfer.store_id,
             transfer.points,
             transfer.fee,
@@ -330,7 +331,7 @@ def encode_transfer(transfer: Transfer) -> bytes:
 def decode_transfer(wallet: str, value: bytes) -> Transfer:
     """Return a transfer under way, with lots of a wallet. Raises `StateCorrupt`."""
     fields = decode_list(value)
-    fields[7:] = (lots_of_rows(wallet, rows) for rows in fields[7:])
+    fields[8:] = (lots_of_rows(wallet, rows) for rows in fields[8:])
     return Transfer(*fields)
 
 

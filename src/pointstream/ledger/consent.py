@@ -217,11 +217,12 @@ def deny_all(book: Book, account: Account, reason: Reason) -> None:
 
 def _points(book: Book, account: Account, event: Command) -> int:
     """Return how many points a command is about to move; 0 for one that moves none."""
+    if isinstance(event, PointsRedeem) and event.item_id is not None:
+        # Its price counts, whatever number is given beside it.
+        return price_of(book, event.item_id, event.quantity or 1)
     points: int | None = getattr(event, "points", None)
     if points is not None:
         return abs(points)
-    if isinstance(event, PointsRedeem) and event.item_id is not None:
-        return price_of(book, event.item_id, event.quantity or 1)
     if event.type != "points.clear":
         return 0
     alive_ms = max(book.now_ms, event.occurred_at_ms)

@@ -76,6 +76,7 @@ def merged(book: Book, account: Account, event: AccountMerge, cause: Cause) -> D
         "member_id": account.member_id,
         "occurred_ms": cause.occurred_ms,
         "actor_id": cause.actor_id,
+        "confirmed_by": cause.confirmed_by,
         "reason": cause.reason,
     }
     granted = {wallet: totals.granted for wallet, totals in account.wallets.items()}
@@ -196,7 +197,7 @@ def _awaiting(book: Book, message: Message) -> Account:
 
 
 def _cause(account: Account, command: dict[str, Any], source: Source) -> Cause:
-    return Cause.message(
+    cause = Cause.message(
         account.member,
         command["event_id"],
         command["type"],
@@ -205,6 +206,8 @@ def _cause(account: Account, command: dict[str, Any], source: Source) -> Cause:
         actor_id=command["actor_id"],
         reason=command["reason"],
     )
+    cause.confirmed_by = command["confirmed_by"]
+    return cause
 
 
 def _answer(book: Book, account: Account, command: dict[str, Any], reason: str | None) -> None:

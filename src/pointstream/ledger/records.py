@@ -397,6 +397,7 @@ class Transfer:
     occurred_ms: int
     """Of the command. Its local day is the one whose limit was used."""
     actor_id: str | None
+    confirmed_by: str | None
     store_id: str | None
     points: int
     fee: int

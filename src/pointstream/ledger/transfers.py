@@ -123,6 +123,7 @@ def points_transferred(
         event.event_id,
         cause.occurred_ms,
         cause.actor_id,
+        cause.confirmed_by,
         cause.store_id,
         points,
         fee,
@@ -141,6 +142,7 @@ def points_transferred(
             "command_id": event.event_id,
             "occurred_ms": cause.occurred_ms,
             "actor_id": cause.actor_id,
+            "confirmed_by": cause.confirmed_by,
             "store_id": cause.store_id,
             "points": points,
             # The recipient's activity moves no end of the sender's: what slid does no more.
@@ -219,6 +221,7 @@ def transfer_sent(book: Book, message: Message, source: Source) -> Decision:
         source,
         actor_id=body["actor_id"],
     )
+    cause.confirmed_by = body["confirmed_by"]
     cause.store_id = body["store_id"]
     lots = lots_of_rows(MAIN_WALLET, body["lots"])
     name = cause.entry_id(account.seq + 1)
@@ -275,6 +278,7 @@ def transfer_settled(book: Book, message: Message, source: Source) -> Decision:
             source,
             actor_id=transfer.actor_id,
         )
+        cause.confirmed_by = transfer.confirmed_by
         cause.store_id = transfer.store_id
         _come_back(book, account, transfer, cause, reason, transfer_id)
         _count_sent(book, account, transfer.occurred_ms, -transfer.points)
