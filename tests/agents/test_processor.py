@@ -220,7 +220,7 @@ def test_the_batch_size_does_not_show(new_driver, size: int) -> None:
         driver.run()
         driver.tick(NOW_MS + 400 * DAY_MS)
         driver.run()
-    for suffix in ("balance-changes", "command-results", "dead-letters"):
+    for suffix in ("balance-changes", "tier-changes", "command-results", "dead-letters"):
         one, other = (
             [(r.key, r.value, r.headers) for r in driver.outputs(f"points.{suffix}")]
             for driver in (whole, split)

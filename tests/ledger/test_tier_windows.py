@@ -352,3 +352,31 @@ def test_a_ladder_counts_from_when_there_is_one() -> None:
     bench.cancel("o1")
 
     assert bench.account().tiers["status"].amount == 300
+
+
+def test_points_that_a_budget_granted_count_when_it_has_answered() -> None:
+    """And a refund takes them off again, though the order came before anything was measured."""
+    limited = rule("spend", points=1, per_minor=100, budget="autumn")
+    compiled = programme(
+        limited,
+        budgets=[{"id": "autumn", "points": 700}],
+        wallets=[{"id": "points"}],
+        ladders=[ladder()],
+    )
+
+    class Slow(Bench):
+        """Messages take a second."""
+
+        def deliver(self) -> None:
+            self.now_ms += 1_000
+            super().deliver()
+
+    bench = Slow(compiled)
+    bench.order("o1", 1_000)
+    assert bench.account().tiers["status"].amount == 700
+
+    bench.refund("o1", "r1", 500)
+    assert bench.account().tiers["status"].amount == 500
+    bench.cancel("o1")
+
+    assert bench.account().tiers["status"].amount == 0

@@ -18,6 +18,7 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import Outcome
 from pointstream.ledger.grants import GrantKind
 from pointstream.ledger.moves import give
+from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Award, Lot
 from pointstream.ledger.underway import UnderWay, keep_under_way
 from pointstream.rules.model import Reward
@@ -97,6 +98,9 @@ class Awarding:
             self._cause.fields(),
         )
         keep_under_way(book, account.member, ask_id, under_way)
+        if reward.wallet in book.programme.measured_in:
+            # Nothing yet, but the ladder is measured from here on: a refund will take off later.
+            count(book, account, reward.wallet, 0, self._earned_ms, self._cause)
         grants.ask(
             book,
             GrantKind.BUDGET,

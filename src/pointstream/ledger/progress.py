@@ -15,7 +15,7 @@ from pointstream.ledger.records import Account
 from pointstream.ledger.state import NEVER, day_key, days_prefix, prefix_stop
 from pointstream.rules.ladders import CompiledLadder
 
-__all__ = ["count", "drop_days", "join", "measured", "rank_on", "roll", "rolls_ms", "this_period"]
+__all__ = ["count", "join", "measured", "rank_on", "roll", "rolls_ms", "this_period"]
 
 
 def count(
@@ -54,7 +54,7 @@ def measured(book: Book, ladder: CompiledLadder, rank: Rank) -> int:
     """Return what a tier is given for: of a calendar window the better of two periods."""
     if ladder.window != "calendar":
         return rank.amount
-    since = _today(book, ladder) - 1
+    since = ladder.period_at(book.now_ms) - 1
     return max((amount for period, amount in rank.periods if period >= since), default=0)
 
 
@@ -62,14 +62,14 @@ def this_period(book: Book, ladder: CompiledLadder, rank: Rank) -> int:
     """Return what the next tier can be reached from: of a calendar window this period alone."""
     if ladder.window != "calendar":
         return rank.amount
-    since = _today(book, ladder)
+    since = ladder.period_at(book.now_ms)
     return max((amount for period, amount in rank.periods if period >= since), default=0)
 
 
 def roll(book: Book, account: Account, ladder: CompiledLadder, rank: Rank) -> None:
     """Let go what has left the window by now."""
     if ladder.window == "calendar":
-        today = _today(book, ladder)
+        today = ladder.period_at(book.now_ms)
         rank.periods = [row for row in rank.periods if row[0] >= today - 1]
         if book.now_ms == ladder.period_starts_ms(today):
             book.change(account)  # the next tier has to be reached anew
@@ -98,18 +98,8 @@ def rolls_ms(book: Book, ladder: CompiledLadder, rank: Rank) -> int:
     if ladder.window == "calendar":
         if not rank.periods:
             return NEVER
-        return ladder.period_starts_ms(_today(book, ladder) + 1)
+        return ladder.period_starts_ms(ladder.period_at(book.now_ms) + 1)
     return NEVER if rank.first_day < 0 else ladder.leaves_ms(rank.first_day)
-
-
-def drop_days(book: Book, account: Account, ladder: str) -> list[tuple[int, int]]:
-    """Delete the days of a rolling window that have keys of their own; return [day, amount]."""
-    prefix = days_prefix(account.member, ladder)
-    days: list[tuple[int, int]] = []
-    for key, value in book.state.scan(prefix, prefix_stop(prefix)):
-        days.append((int.from_bytes(key[len(prefix) :], "big"), decode_list(value)[0]))
-        book.state.delete(key)
-    return days
 
 
 def join(
@@ -141,17 +131,18 @@ def _add(
     if ladder.window == "lifetime":
         rank.amount += amount
         return
-    day = book.programme.calendar.local_day(earned_ms)
     if ladder.window == "calendar":
-        _add_to_period(book, ladder, rank, ladder.period(day), amount)
-    elif ladder.leaves_ms(day) > book.now_ms:
+        _add_to_period(book, ladder, rank, ladder.period_at(earned_ms), amount)
+        return
+    day = book.programme.calendar.local_day(earned_ms)
+    if ladder.leaves_ms(day) > book.now_ms:
         _add_to_day(book, account, ladder, rank, day, amount)
 
 
 def _add_to_period(
     book: Book, ladder: CompiledLadder, rank: Rank, period: int, amount: int
 ) -> None:
-    if period < _today(book, ladder) - 1:
+    if period < ladder.period_at(book.now_ms) - 1:
         return
     for row in rank.periods:
         if row[0] == period:
@@ -183,8 +174,3 @@ def _add_to_day(
             book.state.delete(key)
     if rank.first_day < 0 or day < rank.first_day:
         rank.first_day = day
-
-
-def _today(book: Book, ladder: CompiledLadder) -> int:
-    """Return the calendar period of now."""
-    return ladder.period(book.programme.calendar.local_day(book.now_ms))

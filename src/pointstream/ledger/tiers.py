@@ -16,7 +16,6 @@ from pointstream.ledger.book import MAX_POINTS, Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.moves import give
 from pointstream.ledger.progress import (
-    drop_days,
     join,
     measured,
     rank_on,
@@ -29,7 +28,7 @@ from pointstream.ledger.records import Account
 from pointstream.ledger.state import NEVER
 from pointstream.rules.ladders import PLAIN, CompiledLadder, CompiledTier
 
-__all__ = ["forget", "inherit", "multiplier_at", "review", "settle", "tier_at", "tier_fields"]
+__all__ = ["inherit", "multiplier_at", "review", "settle", "tier_at", "tier_fields"]
 
 
 def tier_at(
@@ -129,14 +128,6 @@ def inherit(
     book.measured.append((account, cause))
 
 
-def forget(book: Book, account: Account) -> None:
-    """Delete all that is kept about a member's tiers."""
-    for ladder in account.tiers:
-        drop_days(book, account, ladder)
-    account.tiers.clear()
-    book.change(account)
-
-
 def tier_fields(book: Book, account: Account, ladder: CompiledLadder) -> dict[str, Any]:
     """Return what a standing says about one ladder, by the names of `crm-sync`."""
     rank = account.tiers.get(ladder.id) or Rank(ladder.first)
@@ -172,20 +163,18 @@ def _move(book: Book, account: Account, ladder: CompiledLadder, rank: Rank, caus
     while True:
         roll(book, account, ladder, rank)
         amount = measured(book, ladder, rank)
-        earned = ladder.level_for(amount, ())
         due = ladder.level_for(amount, account.segments)
         level = ladder.level_of(rank.tier)
-        if due > level:
-            # A tier that only the segment gives lasts as long as the segment does.
-            until_ms = ladder.held_until_ms(now_ms) if earned >= due else 0
-            _change(book, account, ladder, rank, due, until_ms, amount)
-            _pay(book, account, ladder, rank, ladder.tiers[due], cause)
-        elif due == level:
+        if due == level:
             if rank.review_ms or 0 < rank.until_ms <= now_ms:
                 rank.review_ms = 0
-                rank.until_ms = ladder.held_until_ms(now_ms) if earned >= level else 0
+                rank.until_ms = _held_until_ms(ladder, level, amount, now_ms)
                 book.change(account)
             return rank.until_ms or NEVER
+        if due > level:
+            until_ms = _held_until_ms(ladder, due, amount, now_ms)
+            _change(book, account, ladder, rank, due, until_ms, amount)
+            _pay(book, account, ladder, rank, ladder.tiers[due], cause)
         elif rank.until_ms > now_ms:
             return min(rank.until_ms, _remind(book, account, ladder, rank, amount))
         else:
@@ -197,6 +186,11 @@ def _move(book: Book, account: Account, ladder: CompiledLadder, rank: Rank, caus
             to = due if ladder.by_balance else max(due, ladder.below(level))
             until_ms = ladder.held_until_ms(now_ms) if to else 0
             _change(book, account, ladder, rank, to, until_ms, amount)
+
+
+def _held_until_ms(ladder: CompiledLadder, level: int, amount: int, now_ms: int) -> int:
+    """Return until when a tier reached now is kept; one that only the segment gives is not."""
+    return ladder.held_until_ms(now_ms) if ladder.level_for(amount, ()) >= level else 0
 
 
 def _change(
@@ -248,15 +242,14 @@ def _pay(
     """Give the bonus of a tier just reached, unless it was given in this period already."""
     if tier.bonus is None:
         return
-    today = book.programme.calendar.local_day(book.now_ms)
     paid = rank.paid.get(tier.id)
     if ladder.window == "rolling":
         # Once while the day it was given on is within the window.
         if paid is not None and ladder.leaves_ms(paid) > book.now_ms:
             return
-        period = today
+        period = book.programme.calendar.local_day(book.now_ms)
     else:
-        period = ladder.period(today) if ladder.window == "calendar" else 0
+        period = ladder.period_at(book.now_ms) if ladder.window == "calendar" else 0
         if paid == period:
             return
     totals = book.totals(account, tier.bonus.wallet)

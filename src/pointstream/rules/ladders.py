@@ -86,8 +86,9 @@ class CompiledLadder:
         self._calendar: Final = calendar
         # One entry per local day on which something was earned: small, and pure results.
         self._leaves_by_day: Final[dict[int, int]] = {}
-        self._period_by_day: Final[dict[int, int]] = {}
         self._starts_by_period: Final[dict[int, int]] = {}
+        # Start, end and number of the period asked for last: nearly always the next one, too.
+        self._span = (0, 0, 0)
 
     # --- levels -----------------------------------------------------------------------------
 
@@ -128,12 +129,14 @@ class CompiledLadder:
             self._leaves_by_day[day] = at_ms
         return at_ms
 
-    def period(self, day: int) -> int:
-        """Return the calendar period in which a local day falls."""
-        period = self._period_by_day.get(day)
-        if period is None:
+    def period_at(self, at_ms: int) -> int:
+        """Return the calendar period of a moment."""
+        starts_ms, ends_ms, period = self._span
+        if not starts_ms <= at_ms < ends_ms:
+            day = self._calendar.local_day(at_ms)
             period = self._calendar.month_of_day(day) // self._unit_months
-            self._period_by_day[day] = period
+            starts_ms, ends_ms = self.period_starts_ms(period), self.period_starts_ms(period + 1)
+            self._span = starts_ms, ends_ms, period
         return period
 
     def period_starts_ms(self, period: int) -> int:
