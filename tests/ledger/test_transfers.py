@@ -279,6 +279,63 @@ def test_erased_recipient_gets_nothing() -> None:
     assert b"am2" not in post.recipient.books()
 
 
+@pytest.mark.case(24)
+def test_recipient_that_is_erased_on_the_way_gets_nothing() -> None:
+    """The points come back; nothing of them stays with the one who is gone."""
+    post = post_with(100, 5, apart=False)
+    post.send(30)
+    waiting, post.sender.messages = post.sender.messages, []
+    post.sender.command("account.erase", "m2")
+    post.sender.messages += waiting
+
+    post.settle()
+
+    assert answer(post) == ("rejected", "recipient_erased", 3, 100)
+    assert b"am2" not in post.recipient.books()
+
+
+@pytest.mark.parametrize("into", ["m1", "m3"])
+def test_what_was_sent_to_a_merged_member_goes_to_the_survivor(into: str) -> None:
+    """Also where the merge came first only on the way, and where the survivor is the sender."""
+    post = post_with(100, 5, apart=False)
+    post.sender.order("o3", 1, "m3")
+    post.send(30)
+    waiting, post.sender.messages = post.sender.messages, []
+    post.sender.command("account.merge", "m2", into_member_id=into)
+    post.settle()
+    post.sender.messages += waiting
+
+    post.settle()
+
+    assert answer(post)[:2] == ("accepted", None)
+    assert post.sender.available(into) == {"m1": 105, "m3": 36}[into]
+    assert post.sender.available("m2") == 0
+    assert gone(post)
+
+
+def test_sender_with_a_transfer_under_way_is_neither_merged_nor_erased() -> None:
+    """The points may yet come back; once they have, nothing is in the way."""
+    post = post_with(100, 5, apart=False)
+    post.send(30, to="nobody")
+
+    merge = post.sender.command("account.merge", "m1", into_member_id="m2")
+    erase = post.sender.command("account.erase", "m1")
+    post.settle()
+
+    assert outcomes(merge, erase) == [Outcome.TRANSFER_UNDER_WAY] * 2
+    assert post.sender.command("account.erase", "m1").outcome is Outcome.ERASED
+
+
+def test_sender_that_is_about_to_be_merged_sends_nothing() -> None:
+    """What came back would find the account empty and closed."""
+    post = post_with(100, 5, apart=False)
+    post.sender.command("account.merge", "m1", into_member_id="m2")
+
+    assert post.send(30).outcome is Outcome.ACCOUNT_MERGING
+    post.settle()
+    assert post.sender.available("m2") == 105
+
+
 def test_recipient_that_can_hold_no_more_gets_nothing() -> None:
     """A wallet's sums stay numbers that every reader holds exactly."""
     post = post_with(100, 0)

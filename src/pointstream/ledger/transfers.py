@@ -164,6 +164,9 @@ def _refused(
         return Reason.WALLET_NOT_SPENDABLE
     if account.frozen:
         return Reason.ACCOUNT_FROZEN
+    if account.merging_into is not None:
+        # What is under way could come back to an account that has moved.
+        return Reason.ACCOUNT_MERGING
     if event.to_member_id == account.member_id:
         return Reason.TRANSFER_TO_SELF
     if spendable(book, account, MAIN_WALLET, alive_ms) < points + fee:
