@@ -49,6 +49,7 @@ class PointsProcessor:
         self._partitions = partitions
         self._source = source
         self._max_bytes = max_bytes
+        self._by_events = ledger.by_events
         self._suffixes: Mapping[str, str] = {prefix + suffix: suffix for suffix in (*INPUTS, TICKS)}
         self._messages = prefix + MESSAGES
         self._changes = prefix + "balance-changes"
@@ -75,14 +76,29 @@ class PointsProcessor:
         """See `engine.Processor`."""
         output, suffixes = self._output, self._suffixes
         for done, record in enumerate(records):
-            if not self._advance(record.timestamp, output):
-                return done
             suffix = suffixes[record.topic]
+            now_ms = self._event_time(record, suffix) if self._by_events else record.timestamp
+            if not self._advance(now_ms, output):
+                return done
             if suffix is MESSAGES:
                 self._message(record, output)
             elif suffix is not TICKS:
                 self._event(suffix, _source(record), output)
         return len(records)
+
+    def _event_time(self, record: InputRecord, suffix: str) -> int:
+        """Return the time that a record brings in a backfill (`clock: events`); 0 if none.
+
+        Records are decoded twice for it.
+        """
+        if suffix not in MEMBER_INPUTS:
+            return 0
+        decoded = decode(
+            suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
+        )
+        if isinstance(decoded, Refusal):
+            return 0
+        return self._ledger.event_time_ms(decoded.event, record.timestamp)
 
     def _advance(self, now_ms: int, output: Output) -> bool:
         """Let time pass; whether it got there within what one transaction may hold.

@@ -33,6 +33,7 @@ from pointstream.contracts.vocabulary import Role
 __all__ = [
     "Activation",
     "Budget",
+    "Clock",
     "EndOf",
     "Expiry",
     "ExpiryKind",
@@ -72,6 +73,15 @@ class EndOf(StrEnum):
     MONTH = "month"
     QUARTER = "quarter"
     YEAR = "year"
+
+
+class Clock(StrEnum):
+    """What tells a partition the time."""
+
+    BROKER = "broker"
+    """The broker's time of records and ticks."""
+    EVENTS = "events"
+    """The latest `occurred_at` taken; ticks are ignored. For backfills and replays of old data."""
 
 
 class Activation(_Strict):
@@ -234,6 +244,7 @@ class Programme(_Strict):
     time_zone: str = "Asia/Shanghai"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
     wallets: tuple[Wallet, ...] = Field((Wallet(id="points"),), min_length=1, max_length=16)
+    clock: Clock = Clock.BROKER
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
     dedup_window: Duration = Field(
         timedelta(days=30),

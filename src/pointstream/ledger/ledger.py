@@ -36,6 +36,7 @@ from pointstream.contracts.inputs import (
     RulesetWithdrawn,
     Withdrawn,
 )
+from pointstream.contracts.programme import Clock
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
@@ -157,6 +158,22 @@ class Ledger:
     def now_ms(self) -> int:
         """Partition time: the latest time that was advanced to. It never goes back."""
         return self._book.now_ms
+
+    @property
+    def by_events(self) -> bool:
+        """Whether partition time is the latest event's, and not the broker's (`clock: events`)."""
+        return self._programme.source.clock is Clock.EVENTS
+
+    def event_time_ms(self, event: InputEvent | Withdrawn, timestamp_ms: int) -> int:
+        """Return the time to advance to before an event, with `clock: events`; 0 for none.
+
+        An event that is dated ahead even of its record brings none: one wrong date must not let
+        everybody's points expire. It is too far in the future then.
+        """
+        if isinstance(event, _NOT_ABOUT_MEMBERS):
+            return 0
+        at_ms = event.occurred_at_ms
+        return at_ms if at_ms <= timestamp_ms + self._programme.future_tolerance_ms else 0
 
     def open(self, state: KeyValues) -> None:
         """Begin a batch on its state."""
