@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_support import START_MS, Bench, programme, rule
+from tiers_support import GROWTH, crm, ladder, tier
 
 from pointstream.contracts.programme import Programme
 from pointstream.ledger import Outcome
@@ -275,6 +276,57 @@ def test_a_rule_that_keeps_on_refund_keeps_what_the_budget_grants() -> None:
     assert bench.moved("reversed") == [30]
 
 
+def gold(qualified_by: str, budget: int, **fields: Any) -> CompiledProgramme:
+    """Gold from 1,000 of a wallet earns twice as much."""
+    return programme(
+        rule("spend", points=1, per_minor=100, budget="autumn", **fields),
+        budgets=[{**BUDGET, "points": budget}],
+        wallets=[{"id": "points"}, GROWTH],
+        ladders=[
+            ladder(tier("gold", 1_000, benefits={"multiplier": 2}), qualified_by=qualified_by)
+        ],
+    )
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_a_tier_multiplies_is_due_and_is_asked_back_at_its_multiplier(late: bool) -> None:
+    """Case 9 with a cap and a budget: 200 due of an order of 100, cut to 150, then to 130."""
+    bench = Held(gold("growth", 130, cap={"day": 150}))
+    bench.adjust(1_000, wallet="growth")
+    bench.order("a", 100)
+    bench.adjust(-1_000, wallet="growth")
+    if late:
+        bench.arrive_all()
+    bench.refund("a", "r1", 30)
+    bench.refund("a", "r2", 20)
+    bench.arrive_all()
+
+    assert awarded(bench) == [("m1", 130, 200)]
+    assert sum(bench.moved("reversed")) == 30
+    assert bench.available() == 100
+
+
+def test_a_tier_is_reached_by_what_was_granted() -> None:
+    """Not by what is under way, and not by what a refund asks back at once."""
+    bench = Held(gold("points", 2_700))
+    bench.order("a", 1_200)
+    bench.later(1)
+    bench.refund("a", "r", 900)
+    bench.arrive_all()
+    bench.refund("a", "r2", 300)
+    bench.order("b", 1_000)
+    bench.refund("b", "r", 100)
+    bench.arrive_all()
+    bench.order("c", 600)
+    assert (bench.tier_changes, bench.available()) == ([], 900)
+
+    # 500 are left in the budget.
+    bench.arrive_all()
+
+    assert [change["to_tier"] for change in bench.tier_changes] == ["gold"]
+    assert crm(bench)["available"] == 1_400
+
+
 # --- what else can come in between ----------------------------------------------------------------
 
 
@@ -322,6 +374,43 @@ def test_an_answer_after_the_rule_is_gone_is_taken_by_the_rule_of_its_time() -> 
     bench.refund("a", "r", 20)
 
     assert (bench.available(), bench.entries[0]["rule_id"]) == (100, "spend")
+
+
+@pytest.mark.parametrize("first", ["answer", "merge"])
+def test_an_award_under_way_goes_to_the_survivor(first: str) -> None:
+    """Whether the budget answers before the account has moved or after, refunds included."""
+    bench = Held(budgeted(cap={"day": 150}))
+    bench.order("a", 120, "old")
+    bench.order("b", 10, "new")
+    bench.command("account.merge", "old", into_member_id="new")
+    if first == "merge":
+        asked = [message for message in bench.messages if message.type == "grant.asked"]
+        bench.messages[:] = [each for each in bench.messages if each not in asked]
+        bench.arrive_all()
+        bench.refund("a", "r", 20, "old")
+        bench.messages.extend(asked)
+    else:
+        bench.refund("a", "r", 20, "old")
+    bench.arrive_all()
+
+    assert (bench.available("new"), gone(bench)) == (110, 130)
+    assert (waits(bench, "old"), waits(bench, "new")) == (0, 0)
+    bench.order("c", 100, "old")
+    bench.arrive_all()
+    assert awarded(bench)[-1] == ("new", 40, 100)
+    ids = [entry["event_id"] for entry in bench.entries]
+    assert len(set(ids)) == len(ids)
+
+
+def test_what_an_erased_member_would_have_got_goes_back_to_the_budget() -> None:
+    """Nobody else would ever get it otherwise."""
+    bench = Held(budgeted())
+    bench.order("a", 120)
+    bench.command("account.erase")
+    assert waits(bench) == 0
+    bench.arrive_all()
+
+    assert (awarded(bench), gone(bench)) == ([], 0)
 
 
 def test_an_answer_for_nothing_that_waits_stops_the_partition() -> None:

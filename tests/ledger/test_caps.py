@@ -328,6 +328,20 @@ def test_buying_and_returning_over_and_over_ends_at_nothing() -> None:
     assert bench.available() == 50
 
 
+def test_who_is_merged_has_no_more_room_than_one_member() -> None:
+    """What both have used is counted together; what each has got stays."""
+    bench = Bench(programme(spend(cap={"day": 50, "lifetime": 100})))
+    bench.order("a", 30, member="old")
+    bench.order("b", 10, member="new")
+    bench.command("account.merge", "old", into_member_id="new")
+
+    bench.order("c", 30, member="new")
+    bench.later(1)
+    bench.order("d", 60, member="old")
+
+    assert told(bench) == [(30, None), (10, None), (10, 30), (50, 60)]
+
+
 # --- what is kept -------------------------------------------------------------------------------
 
 
