@@ -86,6 +86,35 @@ def test_what_only_the_cause_knew_is_left_out_without_it() -> None:
         ),
         (
             {
+                "type": "points.captured",
+                "cause_type": "points.redeem",
+                "amount": 200,
+                "delta": 0,
+                "actor_id": "M-1",
+                "item_id": "mug",
+                "quantity": 2,
+                "lots": [],
+            },
+            None,
+            "spent 200 points that were reserved: for 2 of item mug with order O-17 by M-1",
+        ),
+        (
+            {
+                "type": "points.voided",
+                "cause_type": "points.redeem",
+                "amount": 100,
+                "delta": 100,
+                "item_id": "mug",
+                "quantity": 1,
+                "order_id": None,
+                "reason": "out_of_stock",
+                "lots": [],
+            },
+            None,
+            "100 points no longer reserved: for item mug, out_of_stock",
+        ),
+        (
+            {
                 "type": "points.transferred_out",
                 "cause_type": "points.transfer",
                 "amount": 30,
