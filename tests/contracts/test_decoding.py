@@ -8,7 +8,7 @@ import pytest
 from golden_samples import key_of, sample, samples, schema
 
 from pointstream.contracts.decoding import Decoded, Refusal, decode
-from pointstream.contracts.inputs import OrderPaid
+from pointstream.contracts.inputs import ItemWithdrawn, OrderPaid, RulesetWithdrawn, Withdrawn
 from pointstream.contracts.topics import topic_of_type
 from pointstream.contracts.vocabulary import DeadLetterCode
 
@@ -114,6 +114,38 @@ def test_what_is_not_json_is_refused(value: bytes | None) -> None:
     answer = decode("orders", KEY, value)
     assert isinstance(answer, Refusal)
     assert answer.code is DeadLetterCode.NOT_JSON
+
+
+@pytest.mark.parametrize(
+    ("topic", "event"),
+    [
+        ("catalogue", ItemWithdrawn(item_id="mug")),
+        ("rules", RulesetWithdrawn(ruleset_id="mug")),
+    ],
+)
+def test_a_tombstone_withdraws_what_its_key_names(topic: str, event: Withdrawn) -> None:
+    """On the compacted inputs, where it has a meaning; its headers say nothing."""
+    answer = decode(topic, b"mug", None, [("ce_id", b"x")])
+    assert isinstance(answer, Decoded)
+    assert answer.event == event
+    assert answer.digest != decode(topic, b"tote", None)[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        (None, DeadLetterCode.KEY_MISSING),
+        (b"", DeadLetterCode.KEY_MISSING),
+        (b"\xff", DeadLetterCode.KEY_MISMATCH),
+        (b"m\0g", DeadLetterCode.KEY_MISMATCH),
+        (b"m" * 129, DeadLetterCode.KEY_MISMATCH),
+    ],
+)
+def test_a_tombstone_whose_key_is_no_id_is_refused(key: bytes | None, code: DeadLetterCode) -> None:
+    """Nothing can have been published under it."""
+    answer = decode("catalogue", key, None)
+    assert isinstance(answer, Refusal)
+    assert answer.code is code
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
@@ -294,6 +326,14 @@ def test_a_time_becomes_whole_milliseconds(given: str, time_ms: int) -> None:
         ("member.registered", {"tags": {"size": 4.2}}, "tags.size: must be a text, an integer"),
         ("points.redeem", {"points": ...}, "points or item_id must be given"),
         ("points.redeem", {"quantity": 2}, "quantity needs an item_id"),
+        (
+            "item.published",
+            {
+                "valid_from": "2026-03-01T00:00:00+08:00",
+                "valid_until": "2026-02-28T16:00:00Z",
+            },
+            "valid_until must be later than valid_from",
+        ),
         ("points.redeem", {"points": 0}, "points: "),
         ("points.redeem", {"actor": {"id": "a", "role": "king"}}, "actor.role: "),
         ("points.adjust", {"points": 0}, "points must not be 0"),
