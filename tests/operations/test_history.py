@@ -7,7 +7,7 @@ from typing import Any
 
 from job_support import DAY_MS, NOW_MS, PARTITIONS, entries_of, job, programme_of, publish
 
-from pointstream.contracts.wire import epoch_ms
+from pointstream.contracts.wire import dumps, epoch_ms, rfc3339
 from pointstream.engine.driver import EngineTestDriver
 from pointstream.operations.books import StateBooks
 from pointstream.operations.history import MemberThen
@@ -32,11 +32,35 @@ def in_state(driver: EngineTestDriver) -> tuple[dict[str, Any], dict[Any, dict[s
     return books.accounts, books.lot_sums()
 
 
+MEMBERS = [f"M-{number:06}" for number in range(1, 11)]
+
+
+def merge(driver: EngineTestDriver, survivors: dict[str, str]) -> None:
+    """Let members be merged, and wait until all that they had has arrived."""
+    for member, survivor in survivors.items():
+        body = {
+            "event_id": f"merge-{member}",
+            "type": "account.merge",
+            "member_id": member,
+            "into_member_id": survivor,
+            "reason": "asked",
+            "actor": {"id": "desk", "role": "head_office"},
+            "occurred_at": rfc3339(NOW_MS + DAY_MS),
+        }
+        driver.send("points.commands", member.encode(), dumps(body), timestamp_ms=NOW_MS + DAY_MS)
+    for _ in range(5):
+        driver.run()
+
+
 def test_the_balance_of_a_moment_is_what_the_ledger_had() -> None:
-    """At several times, of every member: places, lots, and the number of the last entry."""
+    """At several times, of every member: places, lots, and the number of the last entry.
+
+    Also of members who were merged, when some of what they had could not be spent yet.
+    """
     programme = programme_of()
     with job(programme) as driver:
         publish(driver, events=500)
+        merge(driver, dict(zip(MEMBERS[:5], MEMBERS[5:10], strict=True)))
         snapshots = []
         for day in (2, 11, 20, 45, 60, 100):
             driver.tick(NOW_MS + day * DAY_MS)
@@ -66,6 +90,9 @@ def test_the_balance_of_a_moment_is_what_the_ledger_had() -> None:
                     )
                     pending += totals.pending
         assert pending
+        merged = [e for e in entries if e["type"] == "points.merged_in"]
+        assert any(e["pending_after"] for e in merged)
+        assert [m for m, then in fold(entries, snapshots[0][0]).items() if then.merged_away]
 
 
 def entry(kind: str, delta: int, *lots: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pointstream.cli.output import USAGE, answer_json, console, fail, notes, reading_bar
+from pointstream.contracts.programme import ExpiryKind
 from pointstream.contracts.wire import MAX_TIME_MS, epoch_ms, rfc3339
 from pointstream.operations.history import MemberThen, read_member_at
+from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.settings import Settings
 from pointstream.operations.standing import read_standing
@@ -33,10 +35,11 @@ def show_balance_at(
             fail(f"{member} has no ledger entry")
         first = _local(then.first_recorded_at, zone)
         fail(f"{member} has no ledger entry by {_local(rfc3339(at_ms), zone)}; the first: {first}")
+    slides = _sliding_wallets(settings)
     if as_json:
-        answer_json(_as_json(then, at_ms, status))
+        answer_json(_as_json(then, at_ms, status, slides))
     else:
-        _print(then, at_ms, status, zone)
+        _print(then, at_ms, status, slides, zone)
 
 
 def last_moment_ms(text: str, zone: tzinfo) -> int:
@@ -83,7 +86,16 @@ async def _read(
     return then, "erased" if standing is None else str(standing.get("status", "active"))
 
 
-def _as_json(then: MemberThen, at_ms: int, status: str) -> dict[str, Any]:
+def _sliding_wallets(settings: Settings) -> frozenset[str]:
+    """The wallets whose lots live longer with activity: what an entry says is the least."""
+    try:
+        programme = load_programme(settings.programme_file)
+    except ProgrammeInvalid as error:
+        fail(str(error), USAGE)
+    return frozenset(w.id for w in programme.wallets if w.expiry.kind is ExpiryKind.SLIDING)
+
+
+def _as_json(then: MemberThen, at_ms: int, status: str, slides: frozenset[str]) -> dict[str, Any]:
     return {
         "member_id": then.member_id,
         "at": rfc3339(at_ms),
@@ -97,6 +109,7 @@ def _as_json(then: MemberThen, at_ms: int, status: str) -> dict[str, Any]:
                 "pending": wallet.pending,
                 "held": wallet.held,
                 "debt": wallet.debt,
+                "expiry_slides": name in slides,
                 "lots": [
                     {
                         "lot_id": lot.lot_id,
@@ -112,7 +125,7 @@ def _as_json(then: MemberThen, at_ms: int, status: str) -> dict[str, Any]:
     }
 
 
-def _print(then: MemberThen, at_ms: int, status: str, zone: tzinfo) -> None:
+def _print(then: MemberThen, at_ms: int, status: str, slides: frozenset[str], zone: tzinfo) -> None:
     title = f"Points of {then.member_id} at {_local(rfc3339(at_ms), zone)}"
     table = Table("wallet", title=title, title_justify="left")
     for name in ("to spend", "pending", "reserved", "owed"):
@@ -125,6 +138,7 @@ def _print(then: MemberThen, at_ms: int, status: str, zone: tzinfo) -> None:
         lots = wallet.lots_left()
         for lot in lots[:_LOTS_SHOWN]:
             until = f"until {_local(lot.expires_at, zone)}" if lot.expires_at else "for ever"
+            until += " or longer, with activity" if lot.expires_at and name in slides else ""
             words = f"{lot.points:,} {name}, {until}"
             console.print(Text(words + (", not to spend yet" if lot.pending else "")))
         if len(lots) > _LOTS_SHOWN:

@@ -42,6 +42,10 @@ class WalletThen:
     lots: dict[str, LotThen] = field(default_factory=dict)
     """Spendable and pending ones. Held points have left their lots."""
 
+    def pending_in_lots(self) -> int:
+        """What the pending lots hold: in the end the same as `pending`."""
+        return sum(lot.points for lot in self.lots.values() if lot.pending)
+
     def lots_left(self) -> list[LotThen]:
         """The lots, those first that expire first."""
         return sorted(
@@ -72,13 +76,17 @@ class MemberThen:
         wallet.held = int(entry["held_after"])
         wallet.debt = int(entry["debt_after"])
         kind = str(entry["type"])
+        # A merge names pending lots before spendable ones, and says of neither which it is.
+        merged = kind == "points.merged_in"
+        unplaced = wallet.pending - wallet.pending_in_lots() if merged else 0
         for change in entry.get("lots") or ():
-            lot_id = str(change["lot_id"])
+            lot_id, delta = str(change["lot_id"]), int(change["delta"])
             lot = wallet.lots.setdefault(lot_id, LotThen(lot_id))
-            lot.points += int(change["delta"])
+            lot.points += delta
             lot.expires_at = change.get("expires_at")
-            if kind == "points.pending":
+            if kind == "points.pending" or (merged and 0 < delta <= unplaced):
                 lot.pending = True
+                unplaced -= delta
             elif kind == "points.activated":
                 lot.pending = False
             if not lot.points:
