@@ -20,8 +20,9 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.grants import Grant
 from pointstream.ledger.moves import give
-from pointstream.ledger.orders import grant_fits, settle
+from pointstream.ledger.orders import grant_fits
 from pointstream.ledger.records import Account, Award
+from pointstream.ledger.settling import settle
 from pointstream.ledger.underway import UnderWay, take_under_way
 from pointstream.rules.model import Reward
 
