@@ -9,34 +9,29 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
 from pointstream.contracts.vocabulary import MovementType
-from pointstream.contracts.wire import dumps
+from pointstream.ledger.arrival import Arrival
 from pointstream.ledger.book import Book, LotChange, lot_change
-from pointstream.ledger.caps import count_moved
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
     decode_hold,
     decode_list,
     decode_lot,
     decode_order,
-    encode_list,
     encode_lot,
-    remembered,
-    remembered_body,
     remembered_until_ms,
     split_lot_key,
     split_pending_key,
 )
+from pointstream.ledger.completing import completed
 from pointstream.ledger.decision import DeadLetter
 from pointstream.ledger.earning import join_runs
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timer
-from pointstream.ledger.leaving import DEBT, MovedLot, emit_lots
-from pointstream.ledger.members import PROFILE_FIELDS, birthday_of
+from pointstream.ledger.leaving import DEBT
 from pointstream.ledger.moves import credit, take
 from pointstream.ledger.orders import release_parked
 from pointstream.ledger.parking import adopt
@@ -50,11 +45,11 @@ from pointstream.ledger.state import (
     hold_key,
     merged_key,
     order_key,
-    profile_key,
-    under_way_key,
 )
+from pointstream.ledger.taking_over import REMEMBERED, remember
 from pointstream.ledger.tiers import inherit
 from pointstream.ledger.underway import without_order
+from pointstream.ledger.waiting import activity_key
 
 __all__ = ["arrive"]
 
@@ -62,44 +57,9 @@ _OTHER_SEQ: Final = 1 << 32
 """Added to the place of a payment that the survivor has one at: no account has so many entries."""
 
 
-@dataclass(slots=True)
-class _Arrival:
-    book: Book
-    account: Account
-    cause: Cause
-    old_id: str
-    """The member who was merged."""
-    lots: dict[str, list[MovedLot]] = field(default_factory=dict)
-    """Lots that are there already, and that no entry tells of yet."""
-    letters: list[DeadLetter] = field(default_factory=list)
-
-    def came(self, lot: Lot, points: int, delta: int, in_lot: int | None) -> None:
-        """Note that a lot has come: its points, what became available, what went into the lot."""
-        self.book.totals(self.account, lot.wallet).transferred_in += points
-        moved = MovedLot(lot.lot_id, lot.expires_ms, points, delta, in_lot)
-        self.lots.setdefault(lot.wallet, []).append(moved)
-
-    def tell(self) -> None:
-        """Write the entries about the lots that have come, before anything else has entries."""
-        for wallet, moved in self.lots.items():
-            totals = self.book.totals(self.account, wallet)
-            kind = MovementType.MERGED_IN
-            emit_lots(
-                self.book,
-                self.account,
-                wallet,
-                totals,
-                kind,
-                moved,
-                self.cause,
-                counterparty_id=self.old_id,
-            )
-        self.lots.clear()
-
-
 def arrive(book: Book, account: Account, body: dict[str, Any], cause: Cause) -> list[DeadLetter]:
     """Take over what one message holds; return the dead letters of refunds that do not fit."""
-    arrival = _Arrival(book, account, cause, body["from"])
+    arrival = Arrival(book, account, cause, body["from"])
     book.active(account, body["last_activity_ms"])
     for wallet, slides in body["slides"].items():
         for expires_ms, from_ms in slides:
@@ -124,7 +84,7 @@ def arrive(book: Book, account: Account, body: dict[str, Any], cause: Cause) -> 
     return arrival.letters
 
 
-def _owe(arrival: _Arrival, wallet: str, debt: int) -> None:
+def _owe(arrival: Arrival, wallet: str, debt: int) -> None:
     """Take a debt over, and pay it with what is available."""
     book, account = arrival.book, arrival.account
     totals = book.totals(account, wallet)
@@ -151,7 +111,7 @@ def _owe(arrival: _Arrival, wallet: str, debt: int) -> None:
     )
 
 
-def _lot(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+def _lot(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     wallet, _, tail = rest.partition(b"\0")
     lot = decode_lot(wallet.decode(), 0, *split_lot_key(tail, 0), value)
@@ -161,7 +121,7 @@ def _lot(arrival: _Arrival, rest: bytes, value: bytes) -> None:
     arrival.came(lot, points, delta, delta or None)
 
 
-def _pending(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+def _pending(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     wallet, _, tail = rest.partition(b"\0")
     lot = decode_lot(wallet.decode(), *split_pending_key(tail, 0), value)
@@ -187,10 +147,10 @@ def _as_there(book: Book, key: bytes, lot: Lot) -> int:
     return int(points)
 
 
-def _hold(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+def _hold(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     hold, hold_id = decode_hold(value), rest.decode()
-    if not _counts(arrival, hold_key(account.member, hold_id), value):
+    if not arrival.counts(hold_key(account.member, hold_id), value):
         if hold.state is not HoldState.OPEN:
             return
         # Two holds with one id: this one goes on under another, so that each ends once.
@@ -200,7 +160,7 @@ def _hold(arrival: _Arrival, rest: bytes, value: bytes) -> None:
         book.timers.put(hold.due_ms, hold_timer(account, hold_id))
 
 
-def _held_lot(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+def _held_lot(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     wallet, hold, tail = rest.split(b"\0", 2)
     lot = decode_lot(wallet.decode(), 0, *split_lot_key(tail, 0), value)
@@ -213,11 +173,11 @@ def _held_lot(arrival: _Arrival, rest: bytes, value: bytes) -> None:
     arrival.came(lot, lot.points, 0, 0)
 
 
-def _renamed(arrival: _Arrival, hold_id: str) -> str:
+def _renamed(arrival: Arrival, hold_id: str) -> str:
     return f"{hold_id}~{blake2b(arrival.old_id.encode(), digest_size=4).hexdigest()}"
 
 
-def _payment(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+def _payment(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     order_id, place = rest[:-13], rest[-12:]
     prefix = b"P%b\0%b\0" % (account.member, order_id)
@@ -229,10 +189,10 @@ def _payment(arrival: _Arrival, rest: bytes, value: bytes) -> None:
     _bring_back(arrival, order_id.decode())
 
 
-def _order(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+def _order(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     key, order_id = order_key(account.member, rest.decode()), rest.decode()
-    if not _counts(arrival, key, value):
+    if not arrival.counts(key, value):
         for award in decode_order(value).awards:
             if not award.points:
                 without_order(book, account.member, award.lot_id)
@@ -240,15 +200,34 @@ def _order(arrival: _Arrival, rest: bytes, value: bytes) -> None:
     book.memory.put(key, value)
     _release(arrival, order_id)
     _bring_back(arrival, order_id)
+    for wallet in book.programme.wallets.values():
+        if wallet.on_activity is not None:
+            _complete(arrival, wallet.on_activity, order_id)
 
 
-def _parked(arrival: _Arrival, rest: bytes, value: bytes) -> None:
+def _business_key(arrival: Arrival, rest: bytes, value: bytes) -> None:
+    if remember(arrival, b"B", rest, value) and rest.startswith(b"activity\0"):
+        _, activity, reference = rest.decode().split("\0")
+        _complete(arrival, activity, reference)
+
+
+def _complete(arrival: Arrival, activity: str, order_id: str) -> None:
+    """Activate what of an order waits for an activity, if only now both are known."""
+    book, account = arrival.book, arrival.account
+    value = book.state.get(activity_key(account.member, activity, order_id))
+    if value is not None and remembered_until_ms(value) > book.now_ms:
+        arrival.tell()
+        cause = arrival.cause.at(int.from_bytes(value[-8:], "big"))
+        completed(book, account, activity, order_id, cause)
+
+
+def _parked(arrival: Arrival, rest: bytes, value: bytes) -> None:
     order_id = rest[:-9].decode()
     adopt(arrival.book, arrival.account, order_id, value)
     _release(arrival, order_id)
 
 
-def _release(arrival: _Arrival, order_id: str) -> None:
+def _release(arrival: Arrival, order_id: str) -> None:
     """Take refunds that were waiting for an order, if both are there now."""
     book, account = arrival.book, arrival.account
     order = book.order(account.member, order_id) if account.parked else None
@@ -260,7 +239,7 @@ def _release(arrival: _Arrival, order_id: str) -> None:
             book.put_order(account.member, order_id, order)
 
 
-def _bring_back(arrival: _Arrival, order_id: str) -> None:
+def _bring_back(arrival: Arrival, order_id: str) -> None:
     """Give back what paid for an order that was returned, if only now both are known."""
     book, account = arrival.book, arrival.account
     order = book.order(account.member, order_id)
@@ -269,99 +248,14 @@ def _bring_back(arrival: _Arrival, order_id: str) -> None:
         give_back(book, account, order_id, order, arrival.cause)
 
 
-def _remembered(kind: bytes) -> Callable[[_Arrival, bytes, bytes], None]:
-    def take_over(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-        key = b"%b%b\0%b" % (kind, arrival.account.member, rest)
-        if _counts(arrival, key, value):
-            arrival.book.memory.put(key, value)
-
-    return take_over
-
-
-def _sent(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-    """Count what both have sent on a day: the limit is one member's."""
-    book = arrival.book
-    key = b"S%b\0%b" % (arrival.account.member, rest)
-    there = book.state.get(key)
-    if there is None or remembered_until_ms(there) <= book.now_ms:
-        book.memory.put(key, value)
-    else:
-        points = remembered_body(there)[0] + remembered_body(value)[0]
-        book.state.put(key, remembered(remembered_until_ms(there), dumps([points])))
-
-
-def _capped(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-    """Count what caps have counted of both: they are one member's."""
-    until_ms, points = remembered_until_ms(value), remembered_body(value)[0]
-    count_moved(arrival.book, arrival.account.member, rest, until_ms, points)
-
-
-def _under_way(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-    """Let an award wait on; the answer of its budget is passed on to the survivor."""
-    arrival.book.state.put(under_way_key(arrival.account.member, rest.decode()), value)
-
-
-def _redeemed(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-    """Count what both have redeemed of a limited item."""
-    book, key = arrival.book, b"n%b\0%b" % (arrival.account.member, rest)
-    there = book.state.get(key)
-    if there is not None:
-        value = encode_list([decode_list(there)[0] + decode_list(value)[0]])
-    book.state.put(key, value)
-
-
-def _counts(arrival: _Arrival, key: bytes, value: bytes) -> bool:
-    """Tell whether something remembered still counts, and the survivor has nothing there."""
-    book = arrival.book
-    there = book.state.get(key)
-    return remembered_until_ms(value) > book.now_ms and (
-        there is None or remembered_until_ms(there) <= book.now_ms
-    )
-
-
-def _profile(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-    book, account = arrival.book, arrival.account
-    key = profile_key(account.member)
-    there = book.state.get(key)
-    own: dict[str, list[Any]] = decode_list(there)[0] if there is not None else {}
-    theirs: dict[str, list[Any]] = decode_list(value)[0]
-    newer = {
-        name: told for name, told in theirs.items() if name not in own or own[name][1] < told[1]
-    }
-    own.update(newer)
-    book.state.put(key, encode_list([{n: own[n] for n in PROFILE_FIELDS if n in own}]))
-    if "segments" in newer:
-        account.segments = list(newer["segments"][0])
-    if "birthday" in newer:
-        account.birthday = birthday_of(newer["birthday"][0])
-
-
-def _rule_set(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-    key = b"r" + rest
-    if arrival.book.state.get(key) is None:
-        arrival.book.state.put(key, value)
-
-
-def _merged_before(arrival: _Arrival, rest: bytes, value: bytes) -> None:
-    arrival.book.state.put(merged_key(arrival.account.member, rest), value)
-
-
-_KINDS: Final[dict[str, Callable[[_Arrival, bytes, bytes], None]]] = {
-    "m": _profile,
+_KINDS: Final[dict[str, Callable[[Arrival, bytes, bytes], None]]] = {
+    **REMEMBERED,
     "q": _pending,
     "l": _lot,
     "H": _hold,
     "h": _held_lot,
     "P": _payment,
-    "r": _rule_set,
     "O": _order,
-    "B": _remembered(b"B"),
-    "F": _remembered(b"F"),
-    "M": _remembered(b"M"),
-    "C": _capped,
-    "S": _sent,
-    "u": _under_way,
-    "n": _redeemed,
-    "s": _merged_before,
+    "B": _business_key,
     "p": _parked,
 }

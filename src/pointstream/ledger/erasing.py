@@ -23,7 +23,7 @@ from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.leaving import emit_lots, strip
 from pointstream.ledger.messages import Message
 from pointstream.ledger.records import Account, ErasedSums
-from pointstream.ledger.state import ERASED_SUMS_KEY
+from pointstream.ledger.state import ERASED_SUMS_KEY, account_key
 
 __all__ = ["SURVIVOR_ERASED", "erase", "survivor_erased"]
 
@@ -85,4 +85,6 @@ def _forget(book: Book, account: Account) -> None:
     account.status = AccountStatus.ACTIVE.value
     account.seq = account.last_activity_ms = account.updated_ms = 0
     account.wallets = {}
+    # At once: what walks over all accounts must not find it, wherever the batch ends.
+    book.state.delete(account_key(account.member))
     book.change(account)

@@ -85,6 +85,7 @@ def strip(book: Book, account: Account, kept: bytes | None = None) -> Stripped:
     account.segments = []
     account.runs = []
     account.tiers = {}
+    account.reminded = {}
     return stripped
 
 
