@@ -23,6 +23,7 @@ from pointstream.engine.records import Target
 from pointstream.engine.task import Boundary
 from pointstream.ledger.messages import decode_message
 from pointstream.operations.books import EntryBooks, StateBooks, compare
+from pointstream.operations.merges import Merges
 from pointstream.operations.placement import partition_of
 from pointstream.operations.transit import PartitionTransfers, Transit
 
@@ -70,7 +71,7 @@ class Books:
 
 def read_books(broker: MemoryBroker) -> Books:
     """Add up what is committed; everything that is told twice must agree."""
-    transit, points, waiting = Transit(), 0, 0
+    transit, merges, points, waiting = Transit(), Merges(), 0, 0
     held: Counter[str] = Counter()
     balances: dict[str, int] = {}
     for partition in range(PARTITIONS):
@@ -93,6 +94,7 @@ def read_books(broker: MemoryBroker) -> Books:
         }
         assert compare(entries, state, standings["crm-sync"], standings["mall-sync"]) == []
         transit.add(transfers)
+        merges.add(entries.merges, state.accounts)
         for account in state.accounts.values():
             for totals in account.wallets.values():
                 points += totals.available + totals.pending + totals.held - totals.debt
@@ -100,8 +102,10 @@ def read_books(broker: MemoryBroker) -> Books:
             balances[account.member_id] = account.wallets["points"].available
         waiting += points_in_messages(broker, partition)
     assert transit.breaches() == []
-    under_way = sum(transit.under_way.values())
-    assert under_way == held["flows"] == waiting
+    assert merges.breaches() == []
+    assert sum(transit.under_way.values()) == waiting
+    under_way = waiting + merges.under_way
+    assert under_way == held["flows"]
     return Books(points, under_way, balances)
 
 
@@ -114,7 +118,7 @@ def points_in_messages(broker: MemoryBroker, partition: int) -> int:
         waits = record.offset >= broker.group.get(target, 0)
         if waits and message.type == "transfer.sent":
             points += message.body["points"]
-        elif waits and message.body["reason"] is not None:
+        elif waits and message.type == "transfer.settled" and message.body["reason"] is not None:
             points += sent_with(broker, message.body["transfer_id"])
     return points
 
@@ -339,6 +343,13 @@ def numbers(records: Sequence[Record]) -> dict[str, list[int]]:
     return found
 
 
+def survivor(member: str, into_whom: dict[str, str]) -> str:
+    """Who has a member's points in the end."""
+    while member in into_whom:
+        member = into_whom[member]
+    return member
+
+
 PLACES = [*Boundary, *CommitFate]
 TRANSFERS = st.tuples(
     st.sampled_from(EVERYBODY),
@@ -349,20 +360,23 @@ STEPS = st.one_of(
     TRANSFERS,
     TRANSFERS,
     st.tuples(st.sampled_from(["freeze", "unfreeze"]), st.sampled_from(EVERYBODY)),
+    st.tuples(st.just("merge"), st.sampled_from(EVERYBODY), st.sampled_from(EVERYBODY)),
     st.tuples(st.just("run"), st.integers(1, 3)),
     st.tuples(st.just("crash"), st.sampled_from(PLACES), st.integers(0, 8), st.booleans()),
 )
 
 
 @pytest.mark.case(24)
-@settings(max_examples=40, deadline=None)
-@given(steps=st.lists(STEPS, min_size=5, max_size=30), batch_records=st.sampled_from([1, 3, 1000]))
-def test_random_transfers_with_crashes(
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(STEPS, min_size=15, max_size=50), batch_records=st.sampled_from([1, 3, 1000]))
+def test_random_transfers_and_merges_with_crashes(
     new_driver: Any, steps: list[tuple[Any, ...]], batch_records: int
 ) -> None:
-    """Every command is answered once, and the balances are what the answers say."""
+    """Every command is answered once, and the balances are what the answers say. Of members who
+    were merged it is their survivor's that counts."""
     driver = club(new_driver, points=80, batch_records=batch_records)
     given_: dict[str, tuple[str, str, int]] = {}
+    merges: dict[str, tuple[str, str]] = {}
     others = 0
     for number, step in enumerate(steps):
         if step[0] == "run":
@@ -374,6 +388,10 @@ def test_random_transfers_with_crashes(
         elif step[0] in ("freeze", "unfreeze"):
             publish(driver, [command(f"account.{step[0]}", f"f{number}", step[1], reason="asked")])
             others += 1
+        elif step[0] == "merge":
+            merges[f"g{number}"] = old, into = step[1:]
+            merge = command("account.merge", f"g{number}", old, into_member_id=into, reason="asked")
+            publish(driver, [merge])
         else:
             given_[f"c{number}"] = step
             publish(driver, [transfer(f"c{number}", *step)])
@@ -381,13 +399,18 @@ def test_random_transfers_with_crashes(
 
     books, ended = read_books(driver.broker), answers(driver)
     assert books.under_way == 0
-    assert len(ended) == len(given_) + others
+    assert len(ended) == len(given_) + len(merges) + others
     assert all(len(each) == 1 for each in ended.values())
-    balances = dict.fromkeys(EVERYBODY, 80)
+    into_whom = {
+        old: into for event_id, (old, into) in merges.items() if ended[event_id] == ["accepted"]
+    }
+    balances = Counter(dict.fromkeys(EVERYBODY, 0))
+    for member in EVERYBODY:
+        balances[survivor(member, into_whom)] += 80
     for event_id, (member, to, points) in given_.items():
         if ended[event_id] == ["accepted"]:
-            balances[member] -= points
-            balances[to] += points
+            balances[survivor(member, into_whom)] -= points
+            balances[survivor(to, into_whom)] += points
     assert books.balances == balances
     for seqs in numbers(driver.outputs(CHANGES)).values():
         assert seqs == list(range(1, len(seqs) + 1))
