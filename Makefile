@@ -3,6 +3,7 @@
 PYTHON ?= python3
 EVENTS ?= 100000
 MEMBERS ?= 1000000
+ORDERS ?= 100000
 EXAMPLES ?= 20000
 # Chosen anew for each run; the one of a failure is printed, to be given again.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
@@ -14,10 +15,10 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench bench-scale chaos prove lock clean
+.PHONY: help run test lint format schemas bench bench-scale bench-member chaos prove lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY) ## Broker, workers, EVENTS=100000 generated events, and the proof; KEEP=1 leaves it running
 	$(BIN)/pointstream demo --events $(EVENTS) $(if $(KEEP),--keep)
@@ -44,6 +45,9 @@ bench: $(READY) ## Throughput against the same core under stock Faust, as ratios
 
 bench-scale: $(READY) ## One worker with MEMBERS=1000000: memory, latency, restart; fails beyond its limits
 	$(BIN)/python -m tests.bench.scale --members $(MEMBERS)
+
+bench-member: $(READY) ## What an event costs a member with ORDERS=100000 orders, beside one with ten
+	$(BIN)/python -m tests.bench.member --orders $(ORDERS)
 
 chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
 	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s
