@@ -1,4 +1,4 @@
-"""What a programme does to all its members at a date: clear balances out.
+"""What a programme does to all its members at a date: clear balances out, move expiries.
 
 Each has an id, which is used once: what has begun under it is not begun again, whatever the
 programme file says later. To do it once more, give it another id.
@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pointstream.contracts.fields import MAX_AMOUNT
 from pointstream.contracts.rulesets import Identifier
 
-__all__ = ["ClearOut", "Condition", "LeadTimes"]
+__all__ = ["ClearOut", "Condition", "ExpiryMigration", "LeadTimes"]
 
 LeadTimes = Annotated[
     tuple[Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=3_650))], ...],
@@ -50,4 +50,16 @@ class ClearOut(_Strict):
     condition: Condition = Condition()
     remind_before: LeadTimes = Field(
         (), description="So long before, members are reminded to whom it would happen as it is."
+    )
+
+
+class ExpiryMigration(_Strict):
+    """Lots of a wallet get the expiry that its present policy gives, from when they were earned."""
+
+    id: Identifier
+    description: str = ""
+    at: AwareDatetime
+    wallet: Identifier = "points"
+    at_least_days: int = Field(
+        30, strict=True, ge=1, le=3_650, description="No lot expires sooner after the date."
     )

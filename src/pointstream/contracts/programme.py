@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from pointstream.contracts.dated import ClearOut, LeadTimes
+from pointstream.contracts.dated import ClearOut, ExpiryMigration, LeadTimes
 from pointstream.contracts.fields import MAX_AMOUNT
 from pointstream.contracts.rulesets import Identifier, RuleSet
 from pointstream.contracts.tiers import MONEY, Ladder
@@ -284,6 +284,7 @@ class Programme(_Strict):
         description="How long a command waits for a second actor's consent.",
     )
     clear_outs: tuple[ClearOut, ...] = Field((), max_length=100)
+    expiry_migrations: tuple[ExpiryMigration, ...] = Field((), max_length=100)
     ladders: tuple[Ladder, ...] = Field(
         (), max_length=4, description="Of tiers, side by side; the first is the main one."
     )
@@ -325,8 +326,18 @@ class Programme(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _clear_outs_fit(self) -> Self:
+    def _what_is_dated_fits(self) -> Self:
         wallets = {wallet.id for wallet in self.wallets}
+        migrations: set[str] = set()
+        for migration in self.expiry_migrations:
+            if migration.id in migrations:
+                raise ValueError(f"two expiry migrations have the id {migration.id!r}")
+            migrations.add(migration.id)
+            if migration.wallet not in wallets:
+                raise ValueError(
+                    f"expiry migration {migration.id!r} is of the unknown wallet"
+                    f" {migration.wallet!r}"
+                )
         tiers = {tier.id for ladder in self.ladders[:1] for tier in ladder.tiers}
         ids: set[str] = set()
         for clear_out in self.clear_outs:

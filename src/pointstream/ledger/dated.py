@@ -7,6 +7,7 @@ from typing import Final
 from pointstream.ledger.book import Book
 from pointstream.ledger.clear_outs import clear_out_walks
 from pointstream.ledger.codec import decode_list, encode_list
+from pointstream.ledger.migrations import migration_walks
 from pointstream.ledger.records import Account
 from pointstream.ledger.reminders import remind
 from pointstream.ledger.state import walk_key
@@ -20,7 +21,7 @@ _REMINDERS: Final = "reminders"
 
 def walks_of(programme: CompiledProgramme) -> dict[str, Walk]:
     """Return the walks of a programme by their names."""
-    walks = {walk.name: walk for walk in clear_out_walks(programme.source.clear_outs)}
+    walks = {walk.name: walk for walk in _dated(programme)}
     walks[_REMINDERS] = Walk(_REMINDERS, 0, {"arm": 0}, _arm)
     return walks
 
@@ -28,7 +29,7 @@ def walks_of(programme: CompiledProgramme) -> dict[str, Walk]:
 def schedule_all(book: Book) -> None:
     """Set the timers of what the programme asks for and this partition does not know yet."""
     programme = book.programme
-    schedule(book, clear_out_walks(programme.source.clear_outs))
+    schedule(book, _dated(programme))
     # New lead times hold for the points that members have already: every account's timer must ring
     # for them.
     leads = [[wallet.id, list(wallet.leads_ms)] for wallet in programme.wallets.values()]
@@ -40,6 +41,11 @@ def schedule_all(book: Book) -> None:
         book.state.put(key, encode_list(leads))
         if programme.reminds:
             begin(book, _REMINDERS, "arm", book.now_ms)
+
+
+def _dated(programme: CompiledProgramme) -> list[Walk]:
+    source = programme.source
+    return [*clear_out_walks(source.clear_outs), *migration_walks(source.expiry_migrations)]
 
 
 def _arm(book: Book, account: Account, step: str) -> bool:
