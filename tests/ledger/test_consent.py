@@ -453,3 +453,19 @@ def test_an_item_counts_with_its_price() -> None:
     of_c2 = [entry for entry in bench.entries if entry["cause_event_id"] == "c2"]
     assert of_c2
     assert all(entry["confirmed_by"] == "boss" for entry in of_c2)
+
+
+def test_what_waits_is_answered_when_the_account_is_merged() -> None:
+    """Its flag ends too: reviewed later, at the survivor, it is settled already."""
+    bench = bench_of()
+    bench.order("o2", 10, member="m2")
+    flag_id = waiting(bench)
+
+    bench.command("account.merge", into_member_id="m2")
+
+    assert answer_to(bench, "c1")["reason"] == "account_merged"
+    assert (bench.flags[-1]["flag_id"], bench.flags[-1]["state"]) == (flag_id, "confirmed")
+    review(bench, "release", flag_id, BOSS, event_id="r1")
+    assert answer_to(bench, "r1")["reason"] == "flag_already_rejected"
+    assert bench.available("m2") == 310
+    assert bench.later(8) == []
