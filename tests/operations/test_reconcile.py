@@ -12,8 +12,9 @@ from aiokafka import AIOKafkaProducer
 from pointstream.contracts.wire import dumps
 from pointstream.engine.topics import Topic, ensure_topics
 from pointstream.ledger.codec import encode_account, encode_list
+from pointstream.ledger.grants import GrantKind
 from pointstream.ledger.records import Account, Totals
-from pointstream.ledger.state import account_key, lot_key
+from pointstream.ledger.state import account_key, grant_key, lot_key
 from pointstream.operations.placement import partition_of
 from pointstream.operations.reconcile import Proof, reconcile
 from pointstream.operations.standing import NoTopicsError
@@ -24,24 +25,24 @@ _PARTITIONS = 2
 _MEMBERS = [f"M-{nth}" for nth in range(20)]
 _POINTS = 100
 
+_ENTRY: dict[str, Any] = {
+    "wallet": "points",
+    "type": "points.earned",
+    "seq": 1,
+    "available_after": _POINTS,
+    "pending_after": 0,
+    "held_after": 0,
+    "debt_after": 0,
+}
+
 Written = tuple[str, bytes, bytes]
 
 
 def _member(member_id: str, points: int = _POINTS) -> list[Written]:
     """All that a member who earned once leaves behind: suffix, key, value."""
     member = member_id.encode()
-    entry: dict[str, Any] = {
-        "member_id": member_id,
-        "wallet": "points",
-        "type": "points.earned",
-        "seq": 1,
-        "amount": points,
-        "delta": points,
-        "available_after": points,
-        "pending_after": 0,
-        "held_after": 0,
-        "debt_after": 0,
-    }
+    sums = {"amount": points, "delta": points, "available_after": points}
+    entry = {**_ENTRY, **sums, "member_id": member_id}
     standing = {"seq": 1, "available": points, "pending": 0, "held": 0, "debt": 0}
     account = Account(member_id, member, 1)
     account.wallets["points"] = Totals(available=points, earned=points)
@@ -129,6 +130,34 @@ def test_what_one_member_lacks_is_found(
     assert not proof.holds
     assert set(proof.broken) == checks
     assert {breach.member_id for breach in proof.breaches} == {_MEMBERS[3]}
+
+
+def test_a_piece_sold_that_nobody_gave_away_is_found(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of an item is in another partition than who paid for it."""
+    monkeypatch.setattr("pointstream.operations.reconcile._PAUSE_SECONDS", 0.0)
+
+    async def prove(given_away: int) -> Proof:
+        granted = grant_key(GrantKind.STOCK, "mug"), encode_list([1, given_away])
+        written = [("internal.changelog", *granted)]
+        await _write(bootstrap_servers, topic_prefix, owner, written)
+        return await reconcile(bootstrap_servers, topic_prefix)
+
+    asyncio.run(_prove(bootstrap_servers, topic_prefix))
+    buyer, owner = (_MEMBERS[_of_partition(number)] for number in range(_PARTITIONS))
+    sold = {**_ENTRY, "member_id": buyer, "seq": 2, "type": "points.captured", "amount": 0}
+    sold |= {"delta": 0, "item_id": "mug", "quantity": 1, "cause_event_id": "c1"}
+    entry = ("balance-changes", buyer.encode(), dumps(sold))
+    asyncio.run(_write(bootstrap_servers, topic_prefix, buyer, [entry]))
+
+    assert asyncio.run(prove(0)).broken["stock"] == 1
+    assert "stock" not in asyncio.run(prove(1)).broken
+
+
+def _of_partition(partition: int) -> int:
+    placed = [partition_of(member_id.encode(), _PARTITIONS) for member_id in _MEMBERS]
+    return placed.index(partition)
 
 
 def test_a_programme_that_never_ran_is_said(bootstrap_servers: str, topic_prefix: str) -> None:

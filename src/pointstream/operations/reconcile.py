@@ -22,6 +22,7 @@ from pointstream.operations.books import Breach, EntryBooks, StateBooks, compare
 from pointstream.operations.merges import Merges
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.standing import NoTopicsError
+from pointstream.operations.stock import PartitionStock, Stock
 from pointstream.operations.transit import PartitionTransfers, Transit
 
 __all__ = ["CHECKS", "Proof", "reconcile"]
@@ -34,6 +35,7 @@ CHECKS: Mapping[str, str] = {
     "lots": "the lots add up to the accounts",
     "transfers": "what one member sent has arrived, is back, or is under way: once, and in full",
     "merges": "what merges took from one member has come to the other, or is under way",
+    "stock": "no more of an item was paid for than its owner gave away",
     "crm-sync": "the CRM was told the tables' balances",
     "mall-sync": "the mall was told the tables' balances",
 }
@@ -88,18 +90,22 @@ async def reconcile(
                 "this prefix (POINTSTREAM_TOPIC_PREFIX), or they were deleted."
             )
         transit, merges, ends = Transit(), Merges(), dict[int, int]()
+        stock, changelog_ends = Stock(), dict[int, int]()
         for done, partition in enumerate(partitions, start=1):
             look = await _settled(reader, prefix, partition)
             _add(proof, look.entries, look.state, look.breaches)
             transit.add(look.transfers)
             merges.add(look.entries.merges, look.state.accounts)
-            ends[partition] = look.end
+            stock.add(look.stock)
+            ends[partition], changelog_ends[partition] = look.end, look.changelog_end
             on_partition(done, len(partitions))
         if transit.wanted or merges.wanted:
             await _look_again(reader, prefix, ends, transit, merges)
+        if stock.wanted:
+            await _look_again_at_stock(reader, prefix, changelog_ends, stock)
         proof.transfers, proof.under_way = transit.transfers, sum(transit.under_way.values())
         proof.under_way += merges.under_way
-        _note(proof, [*transit.breaches(), *merges.breaches()])
+        _note(proof, [*transit.breaches(), *merges.breaches(), *stock.breaches()])
     return proof
 
 
@@ -110,9 +116,11 @@ class _Look:
     entries: EntryBooks
     state: StateBooks
     transfers: PartitionTransfers
+    stock: PartitionStock
     breaches: list[Breach]
     end: int
     """Up to which position of the balance changes."""
+    changelog_end: int
     still: bool
     """Whether nothing was written meanwhile."""
 
@@ -130,12 +138,15 @@ async def _settled(reader: CommittedReader, prefix: str, partition: int) -> _Loo
 async def _look(reader: CommittedReader, prefix: str, partition: int) -> _Look:
     changes = (f"{prefix}balance-changes", partition)
     before = (await reader.ends([changes]))[changes]
-    state, transfers = StateBooks(), PartitionTransfers()
+    state, transfers, stock = StateBooks(), PartitionTransfers(), PartitionStock()
+    changelog_end = 0
     async for records in reader.read(f"{prefix}internal.changelog", partition):
         for record in records:
             if record.key is not None:
                 state.put(record.key, record.value)
                 transfers.put(record.key, record.value)
+                stock.put(record.key, record.value)
+            changelog_end = record.offset + 1
     standings = await _latest(reader, f"{prefix}crm-sync", partition)
     positions = await _latest(reader, f"{prefix}mall-sync", partition)
     end = (await reader.ends([changes]))[changes]
@@ -146,9 +157,10 @@ async def _look(reader: CommittedReader, prefix: str, partition: int) -> _Look:
                 entry = loads(record.value)
                 entries.add(entry)
                 transfers.add(entry)
+                stock.add(entry)
     breaches = compare(entries, state, standings, positions)
     breaches += transfers.breaches(state.accounts)
-    return _Look(entries, state, transfers, breaches, end, before == end)
+    return _Look(entries, state, transfers, stock, breaches, end, changelog_end, before == end)
 
 
 async def _look_again(
@@ -166,6 +178,19 @@ async def _look_again(
                     entry = loads(record.value)
                     transit.late(entry)
                     merges.late(entry)
+
+
+async def _look_again_at_stock(
+    reader: CommittedReader, prefix: str, ends: Mapping[int, int], stock: Stock
+) -> None:
+    """Read what owners gave away since their partitions were read."""
+    for partition, start in ends.items():
+        later = PartitionStock()
+        async for records in reader.read(f"{prefix}internal.changelog", partition, start=start):
+            for record in records:
+                if record.key is not None:
+                    later.put(record.key, record.value)
+        stock.late(later)
 
 
 async def _latest(reader: CommittedReader, topic: str, partition: int) -> dict[str, dict[str, Any]]:
