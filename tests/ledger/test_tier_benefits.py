@@ -375,6 +375,29 @@ def test_one_level_down_never_leads_to_a_tier_that_only_a_segment_gives() -> Non
     assert changes(bench)[1:] == [("downgrade", "platinum", "gold")]
 
 
+def test_one_level_down_stops_at_the_tier_that_the_segment_gives() -> None:
+    """A fixed tier above the next lower one is the floor."""
+    platinum = tier("platinum", 2_000)
+    bench = Bench(with_ladder(tier("gold", 1_000), VIP, platinum, downgrade="one_level"))
+    bench.give("member.updated", segments=["vip"])
+    bench.order("o1", 2_000)
+    bench.cancel("o1")
+    bench.later(10)
+
+    assert changes(bench)[1:] == [
+        ("upgrade", "vip", "platinum"),
+        ("downgrade", "platinum", "vip"),
+    ]
+
+
+def test_the_next_tier_is_one_that_can_be_reached() -> None:
+    """What only a segment gives is not told as something to earn."""
+    bench = Bench(with_ladder(VIP, tier("gold", 1_000)))
+    bench.order("o1", 1)
+
+    assert (crm(bench)["next_tier"], crm(bench)["next_tier_missing"]) == ("gold", 999)
+
+
 # --- reminders ------------------------------------------------------------------------------------
 
 
@@ -422,6 +445,19 @@ def test_a_tier_that_is_earned_is_not_announced_to_end() -> None:
 
     (reminder,) = bench.reminders
     assert (reminder["points"], reminder["due_at"]) == (1, "2027-01-01T16:00:00.000Z")
+
+
+def test_a_second_end_has_reminders_of_its_own() -> None:
+    """Regained in time, then lost for good."""
+    bench = by_growth(tier("gold", 1_000), grace="P30D", remind_before=["P14D"])
+    make_gold(bench)
+    for _ in range(2):
+        bench.adjust(-300, wallet="growth")
+        bench.later(20)
+        bench.adjust(300, wallet="growth")
+
+    assert len({r["due_at"] for r in bench.reminders}) == 2
+    assert len(bench.reminders) == 2
 
 
 # --- whatever the batch, wherever the crash -------------------------------------------------------

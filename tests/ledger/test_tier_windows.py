@@ -380,3 +380,44 @@ def test_points_that_a_budget_granted_count_when_it_has_answered() -> None:
     bench.cancel("o1")
 
     assert bench.account().tiers["status"].amount == 0
+
+
+def test_a_day_of_which_nothing_is_left_has_no_key() -> None:
+    """A late order that is cancelled leaves no trace in the window."""
+    bench = Bench(with_ladder(window=ROLLING))
+    bench.order("o1", 100)
+    bench.order("o2", 100, occurred_ms=bench.now_ms - 2 * DAY_MS)
+    assert days_kept(bench) == 1
+
+    bench.cancel("o2")
+
+    assert days_kept(bench) == 0
+    assert bench.account().tiers["status"].amount == 100
+
+
+def test_points_that_were_never_available_never_count() -> None:
+    """They expire before they become active; so a refund has nothing to take off either."""
+    wallets = [{"id": "points", "activation": {"after": "P20D"}, "expiry": {"days": 10}}]
+    bench = Bench(with_ladder(wallets=wallets))
+    bench.later(40)
+    bench.order("o1", 2_000, occurred_ms=bench.now_ms - 30 * DAY_MS)
+    bench.order("o2", 2_000)
+    bench.later(20)
+
+    bench.cancel("o1")
+    bench.cancel("o2")
+
+    assert bench.moved("expired") == [2_000, 2_000]
+    assert changes(bench) == []
+    assert bench.account().tiers["status"].amount == 0
+
+
+def test_adjusting_points_that_can_be_spent_does_not_count() -> None:
+    """Goodwill is no turnover."""
+    bench = Bench(with_ladder())
+    bench.order("o1", 500)
+
+    bench.adjust(1_000)
+    bench.adjust(-700)
+
+    assert bench.account().tiers["status"].amount == 500

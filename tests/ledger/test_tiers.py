@@ -246,3 +246,21 @@ def test_a_tier_is_kept_until_the_end_of_the_next_year() -> None:
     bench.tick(at("2030-01-02T00:00:00+08:00"))
 
     assert changes(bench) == [UP, DOWN]
+
+
+def test_a_lower_tier_is_held_as_long_as_any_other() -> None:
+    """One level a year, where tiers are held for a year."""
+    held = {"months": 12, "end_of": "year"}
+    bench = Bench(
+        with_ladder(*STEPS, downgrade="one_level", holds_for=held),
+        now_ms=at("2026-05-05T12:00:00+08:00"),
+    )
+    bench.order("o1", 1_000)
+    bench.cancel("o1")
+
+    bench.tick(at("2028-01-02T00:00:00+08:00"))
+    assert (crm(bench)["tier"], crm(bench)["tier_until"]) == ("silver", "2029-12-31T16:00:00.000Z")
+    bench.tick(at("2030-01-02T00:00:00+08:00") - 1)
+    assert crm(bench)["tier"] == "silver"
+    bench.later(ms=1)
+    assert crm(bench)["tier"] == "bronze"
