@@ -256,3 +256,31 @@ def test_every_movement_has_words(kind: MovementType) -> None:
 def test_money_has_the_decimals_of_its_currency(minor: int, currency: str, text: str) -> None:
     """Not every currency has cents."""
     assert money(minor, currency) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"type": "points.merged_out"}, "120 points moved to M-9: by clerk, one person"),
+        ({"type": "points.merged_in"}, "120 points moved here from M-9: by clerk, one person"),
+        (
+            {"type": "points.merged_out", "reason": "debt", "debt_after": 120},
+            "took over a debt of 120 points of M-9: by clerk (120 owed)",
+        ),
+        ({"type": "points.merged_in", "reason": "debt"}, "M-9 took over 120 points owed: by clerk"),
+    ],
+)
+def test_a_merge_in_words(changes: dict[str, Any], words: str) -> None:
+    """Both sides name the other one, and say which way points or a debt went."""
+    merge = {
+        "cause_type": "account.merge",
+        "counterparty_id": "M-9",
+        "actor_id": "clerk",
+        "reason": "one person",
+        "order_id": None,
+        "store_id": None,
+        "lots": [],
+        "debt_after": 0,
+    }
+    entry = {**_EARNED, **merge, **changes}
+    assert entry_in_words(entry, None, UTC) == f"2026-03-01 06:02 {words}"

@@ -36,6 +36,12 @@ _VERBS = {
     "points.merged_in": "{points} moved here from another account",
 }
 
+# Of a merge: what moved, or of which debt somebody took over what.
+_MERGED = {
+    "points.merged_out": ("{points} moved to {other}", "took over a debt of {points} of {other}"),
+    "points.merged_in": ("{points} moved here from {other}", "{other} took over {points} owed"),
+}
+
 
 def money(minor: int, currency: str) -> str:
     """An amount in minor units as people write it: ``12000, "CNY"`` is ``120.00 CNY``."""
@@ -73,6 +79,10 @@ def _movement(entry: Fields) -> str:
         return f"{'credited' if int(entry['delta']) >= 0 else 'debited'} {points} by hand"
     if kind == "points.transferred_in" and entry.get("reason"):
         return f"got {points} back"
+    if kind in _MERGED and entry.get("counterparty_id"):
+        by_points, by_debt = _MERGED[kind]
+        words = by_debt if entry.get("reason") == "debt" else by_points
+        return words.format(points=points, other=entry["counterparty_id"])
     return _VERBS.get(kind, kind.removeprefix("points.").replace("_", " ") + " {points}").format(
         points=points
     )
@@ -113,7 +123,7 @@ def _cause(entry: Fields, cause: Fields) -> str:
         for_what = _for_what(entry, cause, order)
         words = " ".join(part for part in (for_what, actor) if part)
         reason = entry.get("reason") or cause.get("reason")
-        if reason:
+        if reason and not (kind == "account.merge" and reason == "debt"):
             words = f"{words}, {reason!s}" if words else str(reason)
         return words
     else:
