@@ -86,6 +86,22 @@ def test_what_only_the_cause_knew_is_left_out_without_it() -> None:
         ),
         (
             {
+                "type": "points.adjusted",
+                "cause_type": "points.adjust",
+                "amount": 900,
+                "delta": 900,
+                "order_id": None,
+                "actor_id": "till-4",
+                "confirmed_by": "boss",
+                "reason": "broken kettle",
+                "store_id": None,
+                "lots": [],
+            },
+            None,
+            "credited 900 points by hand: by till-4 with the consent of boss, broken kettle",
+        ),
+        (
+            {
                 "type": "points.captured",
                 "cause_type": "points.redeem",
                 "amount": 200,

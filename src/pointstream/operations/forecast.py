@@ -67,6 +67,7 @@ class Forecast:
         self.until_ms: Final = until_ms
         self.by: Final = by
         self.accounts = 0
+        """Without those that were merged into others."""
         self.opening: Counter[str] = Counter()
         """Points outstanding as the state is now, by wallet."""
         self.tier_changes: Counter[str] = Counter()
@@ -194,7 +195,7 @@ def look_ahead(
     for key, value in state.scan(b"a", b"b"):
         if is_account_key(key):
             account = decode_account(key, value)
-            into.accounts += 1
+            into.accounts += not account.closed
             for wallet, totals in account.wallets.items():
                 had = totals.available + totals.pending + totals.held - totals.debt
                 outstanding[account.member_id, wallet] = had
@@ -210,7 +211,7 @@ def look_ahead(
         state.apply(step.writes)
         if not ledger.behind:
             break
-        on_step((ledger.now_ms - into.from_ms) / max(1, into.until_ms - into.from_ms))
+        on_step(max(0, ledger.now_ms - into.from_ms) / max(1, into.until_ms - into.from_ms))
     on_step(1.0)
 
 
