@@ -327,6 +327,20 @@ def test_a_tier_is_reached_by_what_was_granted() -> None:
     assert crm(bench)["available"] == 1_400
 
 
+def test_money_counts_towards_a_tier_without_the_budget() -> None:
+    """Gold from 10.00: a refund takes its money off once, not again with the budget's answer."""
+    bench = Held(gold("money", 2_000))
+    bench.order("a", 9)
+    bench.refund("a", "r", 2)
+    bench.arrive_all()
+    bench.order("b", 2)
+    assert bench.tier_changes == []
+
+    bench.order("c", 1)
+
+    assert [change["to_tier"] for change in bench.tier_changes] == ["gold"]
+
+
 # --- what else can come in between ----------------------------------------------------------------
 
 
@@ -339,6 +353,27 @@ def test_a_frozen_account_gets_its_award_kept_pending() -> None:
     assert (bench.wallet().pending, bench.wallet().available) == (120, 0)
     bench.unfreeze()
     assert bench.available() == 120
+
+
+@pytest.mark.parametrize("completed_first", [False, True])
+def test_an_award_can_wait_for_its_budget_and_for_an_activity(completed_first: bool) -> None:
+    """Whichever comes last makes it spendable."""
+    wallet = {"id": "points", "activation": {"on_activity": "order.completed"}}
+    bench = Held(
+        programme(
+            rule("spend", points=1, per_minor=100, budget="autumn"),
+            budgets=[BUDGET],
+            wallets=[wallet],
+        )
+    )
+    bench.order("a", 120)
+    if not completed_first:
+        bench.arrive_all()
+        assert (bench.wallet().pending, bench.available()) == (120, 0)
+    bench.give("activity.recorded", activity="order.completed", reference="a")
+    bench.arrive_all()
+
+    assert (bench.wallet().pending, bench.available()) == (0, 120)
 
 
 def test_an_answer_that_comes_after_the_points_expired_earns_and_loses_them() -> None:
