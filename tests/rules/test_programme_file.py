@@ -44,6 +44,13 @@ def test_the_default_programme_is_sound() -> None:
         ("currency: CNY", "currency: CNY\ncurrency: CNY", "'currency' is given twice"),
         ("wallets:", "wallets: [", "expected the node content"),
         ("hold_time: P1D", "hold_time: P0D", "hold_time: Input should be greater than 0"),
+        (
+            "budget: bring-a-",
+            "budget: a-",
+            ".budget: unknown budget 'a-friend-2026'; this programme",
+        ),
+        ("- id: bring-a-friend-2026", "- id: b", "].budget: unknown budget 'bring-a-friend-2026'"),
+        ("day: 30\n          month", "year: 30\n          month", "].cap.year: Extra inputs"),
         ("  store:\n", "  shop:\n", "limits.shop"),
         ("adjust: 500", "adjust: -1", "limits.store.adjust: Input should be greater"),
         ("adjust: 500", "adjusts: 1", "limits.store.adjusts: Extra inputs"),
