@@ -93,17 +93,20 @@ def _problem(
     """Return one mistake as `file:line: path: message`."""
     node = root
     path = ""
-    for step in location:
+    for place, step in enumerate(location):
         if isinstance(step, int):
             path += f"[{step}]"
             if isinstance(node, yaml.SequenceNode) and step < len(node.value):
                 node = node.value[step]
             continue
+        named = _value_of(node, "kind")
+        if place and isinstance(location[place - 1], int) and named and named.value == step:
+            # The kind of a rule, which pydantic puts between; a field may have the same name.
+            continue
         found = _value_of(node, step)
         if found is not None:
             node = found
         elif kind != "missing" or step != location[-1]:
-            # Not in the file: the name of a kind of rule, which pydantic puts between.
             continue
         path = f"{path}.{step}" if path else step
     where = f"{name}:{node.start_mark.line + 1}"
