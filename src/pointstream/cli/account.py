@@ -73,7 +73,8 @@ def balance(
     """Show what a member has: to spend, pending, reserved, owed, and what expires next.
 
     Read from the compacted standing that the CRM gets; with --at, from the entries of the ledger,
-    lot by lot. Ends with 1 for a member without an account, or without an entry by then.
+    lot by lot, each with the expiry that the latest of them names. Ends with 1 for a member without
+    an account, or without an entry by then.
     """
     settings = read_settings(bootstrap_servers)
     told_in = _zone(settings, zone)
