@@ -15,8 +15,10 @@ from pointstream.ledger.codec import decode_hold, decode_list, split_lot_key, sp
 from pointstream.ledger.decision import Outcome
 from pointstream.ledger.memory import SWEEP_EVERY
 from pointstream.ledger.records import Account, HoldState
+from pointstream.ledger.sliding import ends_ms
 from pointstream.ledger.state import (
     NEVER,
+    SLIDING_FROM,
     event_key,
     held_prefix,
     lots_prefix,
@@ -46,6 +48,41 @@ PROGRAMMES = [
     )
     for policy in ("only_pending", "within_balance", "debt")
     for pending, days in (("P0D", 0), ("P1D", 3), ("P0D", 3))
+] + [
+    # All that goes by time: waiting for an activity, sliding, reminders, and what is dated.
+    programme(
+        *RULES,
+        refund_policy=policy,
+        park_window="P2D",
+        dedup_window="P9D",
+        wallets=[
+            {
+                "id": "points",
+                "activation": {"on_activity": "lottery.won", "after": after, "at_latest": "P3D"},
+                "expiry": expiry,
+                "remind_before": ["PT30H", "PT6H"],
+            },
+            {"id": "growth", "spendable": False, "expiry": {"kind": "sliding", "days": 2}},
+        ],
+        clear_outs=[
+            {
+                "id": "once",
+                "at": rfc3339(START_MS + 9 * DAY_MS // 2),
+                "remind_before": ["P1D"],
+                "condition": {"max_balance": 300},
+            }
+        ],
+        expiry_migrations=[
+            {"id": wallet, "at": rfc3339(START_MS + 3 * DAY_MS), "wallet": wallet}
+            for wallet in ("points", "growth")
+        ],
+    )
+    for policy, after, expiry in (
+        ("only_pending", "P0D", {"days": 2}),
+        ("within_balance", "P1D", {"kind": "sliding", "days": 3}),
+        ("debt", "P0D", {"kind": "sliding", "days": 1, "end_of": "day"}),
+        ("debt", "P0D", {"kind": "calendar", "period": "month"}),
+    )
 ]
 
 IGNORED = {
@@ -67,7 +104,7 @@ steps = st.one_of(
     st.tuples(st.just("cancel"), orders),
     st.tuples(st.just("redeem"), st.integers(1, 400), st.none() | orders),
     st.tuples(st.just("check-in")),
-    st.tuples(st.just("activity"), st.sampled_from(["a", "b"])),
+    st.tuples(st.just("activity"), st.sampled_from(["a", "o1", "o2"])),
     st.tuples(st.just("hold"), holds, st.integers(1, 400), st.none() | st.integers(1, 4 * DAY_MS)),
     st.tuples(st.just("capture"), holds, st.none() | st.integers(1, 400)),
     st.tuples(st.just("void"), holds),
@@ -179,20 +216,34 @@ def check_wallet(bench: Bench, account: Account, wallet: str) -> None:
         assert points > 0
         buckets[expires_ms] = buckets.get(expires_ms, 0) + points
     assert sum(buckets.values()) == totals.available
-    dated = [[expires_ms, points] for expires_ms, points in buckets.items() if expires_ms != NEVER]
+    dated = [[expires, points] for expires, points in buckets.items() if expires < SLIDING_FROM]
+    slides = {expires: points for expires, points in buckets.items() if expires >= SLIDING_FROM}
+    slides.pop(NEVER, None)
+    assert slides == {expires: points for expires, points, _ in totals.slides if points}
     assert totals.horizon == dated[: len(totals.horizon)]
     assert totals.beyond or len(totals.horizon) == len(dated)
     assert bool(totals.horizon) == bool(dated)
 
     prefix = pending_prefix(account.member, wallet)
-    pending, due = 0, [expires_ms for expires_ms, _ in dated]
+    calendar = bench.programme.calendar
+    ends = [expires_ms for expires_ms, _ in dated]
+    ends += [ends_ms(calendar, account, totals, expires_ms) for expires_ms in slides]
+    pending, due = 0, list(ends)
     for key, value in bench.state.scan(prefix, prefix_stop(prefix)):
-        due.append(split_pending_key(key, len(prefix))[0])
+        activates_ms = split_pending_key(key, len(prefix))[0]
+        due += [activates_ms] if activates_ms != NEVER else []
         pending += decode_list(value)[0]
     assert pending == totals.pending
     if account.frozen:
-        due = [expires_ms for expires_ms, _ in dated]  # what is pending waits for a command
+        due = list(ends)  # what is pending waits for a command
     check_holds(bench, account, wallet)
+    for lead_ms in bench.programme.wallets[wallet].leads_ms:
+        told_day = account.reminded.get(f"{wallet} {lead_ms}", -1)
+        due += [
+            end_ms - lead_ms
+            for end_ms in ends
+            if end_ms - lead_ms > bench.ledger.now_ms and calendar.local_day(end_ms) > told_day
+        ]
     if due:
         assert 0 < account.timer_ms <= min(due)
         assert bench.state.get(timer_key(account.timer_ms, b"a" + account.member)) is not None
