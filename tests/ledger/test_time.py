@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ledger_support import DAY_MS, SPEND, START_MS, Bench, programme, rule
 
-from pointstream.contracts.wire import epoch_ms
+from pointstream.contracts.wire import epoch_ms, rfc3339
 from pointstream.ledger import Outcome
 
 
@@ -127,6 +127,29 @@ def test_a_month_without_that_day_ends_on_its_last(
         bench.tick(asked_ms)
 
         assert bench.redeem(100).outcome is outcome
+
+
+@pytest.mark.case(18)
+@pytest.mark.parametrize(
+    ("earned", "months", "over"),
+    [
+        ("2026-01-31T12:00+08:00", 1, "2026-03-01T00:00+08:00"),
+        ("2028-01-31T12:00+08:00", 1, "2028-03-01T00:00+08:00"),
+        ("2028-02-29T12:00+08:00", 12, "2029-03-01T00:00+08:00"),
+    ],
+)
+def test_a_day_the_month_does_not_have_is_its_last(earned: str, months: int, over: str) -> None:
+    """Spendable to the end of 28 or 29 February, and gone as March begins."""
+    compiled = programme(wallets=[wallet(months=months, end_of="day")])
+    bench = Bench(compiled, now_ms=at(earned))
+    (entry,) = bench.order("a", 100).entries
+    assert entry["lots"][0]["expires_at"] == rfc3339(at(over))
+
+    bench.tick(at(over) - 1)
+    assert bench.available() == 100
+    bench.tick(at(over))
+
+    assert bench.moved("expired") == [100]
 
 
 @pytest.mark.case(19)

@@ -38,6 +38,8 @@ def arm(book: Book, account: Account, wallet: str, end_ms: int) -> None:
 def rearm(book: Book, account: Account) -> None:
     """The same for all ends that slide, which an activity has just moved."""
     for wallet, totals in account.wallets.items():
+        if not totals.slides:
+            continue
         for end_ms in _sliding(book, account, totals):
             arm(book, account, wallet, end_ms)
 
