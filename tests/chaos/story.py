@@ -38,6 +38,7 @@ class Story:
     events: int
     members: int
     model: Model
+    transfers: bool = True
     #: When the last rating was given, in ms since the epoch; 0 before the first.
     rated_ms: int = 0
 
@@ -66,7 +67,9 @@ class Story:
         chance = random.Random(self.seed)
         extras = self._extras(plan)
         for generated in generate(plan):
-            yield self._take(generated.topic, _tamed(orjson.loads(generated.value)))
+            event = _tamed(orjson.loads(generated.value))
+            if self.transfers or event["type"] != "points.transfer":
+                yield self._take(generated.topic, event)
             if chance.random() < 0.03:
                 yield from next(extras)
 
@@ -81,7 +84,7 @@ class Story:
                 self._told_twice,
                 self._too_dear,
                 self._rating,
-                self._gifts,
+                *((self._gifts,) if self.transfers else ()),
             )
             yield list(make[number % len(make)](f"{self.seed}-{number}", member, plan.start_ms))
             if number % 25 == 1:
