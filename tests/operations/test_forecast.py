@@ -104,6 +104,61 @@ def later(driver: EngineTestDriver) -> list[dict[str, Any]]:
     ]
 
 
+def test_tiers_reminders_and_what_a_programme_does_at_a_date_are_foreseen() -> None:
+    """Downgrades, reminders and moved expiries come by the same timers."""
+    programme = programme_of(
+        wallets=[
+            {"id": "points", "expiry": {"days": 60}, "remind_before": ["P7D"]},
+            {"id": "growth", "expiry": {"months": 1, "end_of": "month"}},
+        ],
+        expiry_migrations=[
+            {"id": "shorter", "at": "2026-01-15T00:00:00+08:00", "wallet": "growth"}
+        ],
+        ladders=[
+            {
+                "id": "status",
+                "qualified_by": "money",
+                "window": {"kind": "calendar", "unit": "month"},
+                "holds_for": {"months": 1, "end_of": "month"},
+                "grace": "P5D",
+                "tiers": [{"id": "member", "threshold": 0}, {"id": "gold", "threshold": 20_000}],
+            }
+        ],
+    )
+    with job(programme) as driver:
+        publish(driver, events=400)
+        driver.tick(FROM_MS)
+        driver.run()
+        reminders, changes = told_by(driver)
+
+        forecast = seen_from(driver, programme)
+
+        driver.tick(UNTIL_MS)
+        driver.run()
+        reminders_later, changes_later = told_by(driver)
+        assert forecast.reminders == reminders_later - reminders
+        assert forecast.tier_changes == changes_later - changes
+        assert forecast.reminders["reminder.points_expiring"]
+        assert forecast.tier_changes["downgrade"]
+        closing = {p.wallet: p.outstanding for p in forecast.periods()}
+        assert closing == dict(outstanding(driver))
+        assert sum((p.amounts for p in forecast.periods()), Counter()) == amounts(later(driver))
+
+
+def told_by(driver: EngineTestDriver) -> tuple[Counter[str], Counter[str]]:
+    """What was told so far: reminders by type, changes of tiers by direction."""
+    reminders = [orjson.loads(r.value or b"") for r in driver.outputs("points.reminders")]
+    changes = [orjson.loads(r.value or b"") for r in driver.outputs("points.tier-changes")]
+    return Counter(r["type"] for r in reminders), Counter(c["direction"] for c in changes)
+
+
+def amounts(entries: list[dict[str, Any]]) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for entry in entries:
+        sums[entry["type"]] += entry["amount"]
+    return sums
+
+
 def test_nothing_of_the_state_is_changed() -> None:
     """Looking ahead writes to a copy, and looking twice gives the same."""
     programme = programme_of()
