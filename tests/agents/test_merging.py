@@ -475,3 +475,37 @@ def test_a_crash_while_erasing_changes_nothing(
             break
         passed += 1
     assert passed >= PARTITIONS
+
+
+@pytest.mark.parametrize("forwarded", [False, True])
+def test_refunds_with_one_offset_in_two_partitions_wait_side_by_side(
+    new_driver: Any, forwarded: bool
+) -> None:
+    """They wait for the same order with the survivor, whether moved or passed on: neither goes."""
+    known = [command("points.adjust", f"a-{id_}", id_, points=1) for id_ in (OLD, NEW)]
+    known = [(topic, key, value.replace(b"{", b'{"reason":"x",', 1)) for topic, key, value in known]
+    driver = club(new_driver, known)
+    watched(driver).points = None
+    parked = [
+        event(
+            "order.refunded",
+            f"r-{id_}",
+            id_,
+            order_id="o9",
+            refund_id=f"r-{id_}",
+            refunded_minor=100 * points,
+        )
+        for id_, points in ((OLD, 5), (NEW, 7))
+    ]
+    steps = [[merge("c1", OLD, NEW)], parked] if forwarded else [parked, [merge("c1", OLD, NEW)]]
+    for inputs in [*steps, [order(NEW, "o9", 100)]]:
+        publish(driver, inputs)
+        run_to_the_end(driver)
+    waited = [
+        record
+        for record in driver.outputs("points.balance-changes")
+        if b"points.reversed" in (record.value or b"")
+    ]
+    assert len(waited) == 2
+    assert balance(driver, NEW)["available"] == 2 + 100 - 5 - 7
+    points_of_members(driver.broker)
