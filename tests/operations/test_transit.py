@@ -33,7 +33,7 @@ def _partition(*entries: dict[str, Any], held: int | None = None) -> PartitionTr
     partition.put(account_key(b"m1"), b"whatever")
     if held is not None:
         lot = Lot("points", "l", 1, 9, 1, held, None, None, None)
-        transfer = Transfer("m2", "c", 1, None, None, held, 0, [lot], [])
+        transfer = Transfer("m2", "c", 1, None, None, None, held, 0, [lot], [])
         partition.put(transfer_key(b"m1", "t"), encode_transfer(transfer))
     partition.add(_entry("earned", "m1", 100, None))
     for entry in entries:
