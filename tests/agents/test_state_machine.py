@@ -277,6 +277,12 @@ class Ledgers(RuleBasedStateMachine):
     def freeze(self, member: str, verb: str) -> None:
         self.give(f"account.{verb}", member, **CLERK)
 
+    @rule(member=members, sure=st.sampled_from([False, False, True]))
+    def erase(self, member: str, sure: bool) -> None:
+        """Seldom, for nothing can happen to the member any more."""
+        if sure:
+            self.give("account.erase", member, **CLERK)
+
     @rule(member=members, to=members, points=points, delay=delays)
     def transfer(self, member: str, to: str, points: int, delay: int) -> None:
         actor = {"actor": {"id": member, "role": "member"}}
@@ -439,7 +445,7 @@ class Ledgers(RuleBasedStateMachine):
     def compare_state(self) -> None:
         """The tables, lot by lot, and what the CRM and the mall were told last."""
         latest = {
-            suffix: {r.key.decode(): orjson.loads(r.value) for r in self.driver.outputs(suffix)}
+            suffix: {r.key.decode(): r.value for r in self.driver.outputs(suffix)}
             for suffix in ("points.crm-sync", "points.mall-sync")
         }
         for partition in range(PARTITIONS):
@@ -464,11 +470,18 @@ class Ledgers(RuleBasedStateMachine):
                 if not member.known:
                     continue
                 totals = account.wallets.get("points")
-                for told in (latest[suffix][member_id] for suffix in latest):
+                for told in (orjson.loads(latest[suffix][member_id]) for suffix in latest):
                     assert told["seq"] == len(member.entries)
                     assert told["available"] == member.at("available")
                     assert told["held"] == member.held()
-                assert latest["points.crm-sync"][member_id]["segments"] == member.segments[1]
+                crm = orjson.loads(latest["points.crm-sync"][member_id])
+                assert crm["segments"] == member.segments[1]
+        for member in self.model.members.values():
+            if member.erased is not None:
+                mine = self.driver.state(place_of(member.member_id))
+                assert not [key for key in mine if member.member_id.encode() in key]
+                for told in latest.values():
+                    assert told.get(member.member_id) is None
         lots: Counter[Any] = Counter()
         for member in self.model.members.values():
             for lot in member.lots:

@@ -25,6 +25,8 @@ class Club(Events, Commands, Sagas):
         member = self.member(event["member_id"])
         if ms_of(event) > self.at_ms + FUTURE_MS:
             return self.letter(member, "too_far_in_future", event)
+        if member.erased is not None:
+            return self.refuse(member, event)
         if event["event_id"] in member.seen:
             seen, answer = member.seen[event["event_id"]]
             if seen != event:

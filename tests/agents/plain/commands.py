@@ -117,3 +117,30 @@ class Commands(Books):
         member.frozen = False
         self.age(member)
         return None
+
+    def on_account_erase(self, member: Member, event: Event) -> str | None:
+        if member.sending:
+            return "transfer_under_way"
+        for wallet in ("points", "growth"):
+            lots = [lot for lot in member.lots if lot.wallet == wallet]
+            points = sum(lot.points for lot in lots)
+            if points:
+                available = member.at("available", wallet)
+                member.flows[wallet, "cleared"] += points
+                self.tell(member, "cleared", wallet, points, -available)
+            if debt := member.debt[wallet]:
+                member.flows[wallet, "adjusted_up"] += debt
+                member.debt[wallet] = 0
+                self.tell(member, "adjusted", wallet, debt, 0)
+        member.erased = event
+        member.lots, member.parked = [], []
+        member.holds = {}
+        return None
+
+    def refuse(self, member: Member, event: Event) -> None:
+        """Take nothing for an erased member."""
+        if "actor" not in event:
+            self.letter(member, "account_erased", event)
+        else:
+            told = "accepted" if event == member.erased else "account_erased"
+            member.answers.append((event["event_id"], told, 0))

@@ -129,6 +129,10 @@ class Member:
     member_id: str
     frozen: bool = False
     known: bool = False
+    #: Forgotten: nothing may happen any more. The command that did it is remembered.
+    erased: Event | None = None
+    #: Transfers that left and are not settled.
+    sending: int = 0
     lots: list[Lot] = field(default_factory=list)
     debt: Counter[str] = field(default_factory=Counter)
     written_off: Counter[str] = field(default_factory=Counter)

@@ -31,6 +31,7 @@ class Sagas(Books):
             member.member_id, event["to_member_id"], event["event_id"], points, lots, fee_lots
         )
         self.send(transfer.to, "transfer.sent", transfer)
+        member.sending += 1
         return "waits"
 
     def send(self, to: str, kind: str, transfer: Transfer, reason: str | None = None) -> None:
@@ -48,7 +49,9 @@ class Sagas(Books):
     def arrive(self, transfer: Transfer) -> None:
         member = self.member(transfer.to)
         reason = None
-        if not member.known:
+        if member.erased is not None:
+            reason = "recipient_erased"
+        elif not member.known:
             reason = "recipient_unknown"
         elif member.frozen:
             reason = "recipient_frozen"
@@ -65,6 +68,7 @@ class Sagas(Books):
 
     def settle(self, transfer: Transfer, reason: str | None) -> None:
         member = self.member(transfer.sender)
+        member.sending -= 1
         if reason is not None:
             member.flows["points", "transferred_in"] += transfer.points
             self.bring(member, transfer.lots, "transferred_in")
