@@ -53,9 +53,9 @@ chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, b
 	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s
 
 prove: SEED := $(SEED)
-prove: $(READY) ## The state machine over all commands and events, EXAMPLES=20000 runs of it; SEED=n again
+prove: $(READY) ## The state machines over all commands and events, EXAMPLES=20000 runs; SEED=n again
 	@echo "seed $(SEED); again: make prove EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
-	@POINTSTREAM_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/agents/test_state_machine.py \
+	@POINTSTREAM_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/agents/test_state_machine.py tests/agents/test_everything_machine.py \
 		--hypothesis-seed=$(SEED) --timeout=0 -p no:cacheprovider || \
 		{ echo "failed with seed $(SEED); again: make prove EXAMPLES=$(EXAMPLES) SEED=$(SEED)" >&2; exit 1; }
 

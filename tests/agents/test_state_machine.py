@@ -121,8 +121,16 @@ class Ledgers(RuleBasedStateMachine):
         stale=st.sampled_from([0, 2]),
     )
     def begin(self, policy: str, pending: int, batch: int, stale: int) -> None:
+        self.set_up(PROGRAMMES[policy, pending], batch, stale)
+        self.model = Club(
+            Rules(policy, pending * 24 * HOUR_MS), place_of, lambda m, seq: self.name(m, seq)
+        )
+        for member in MEMBERS[:-1]:
+            self.order(member, "o0", 10_000, 0)
+
+    def set_up(self, programme: CompiledProgramme, batch: int, stale: int) -> None:
+        """A job of a programme, and nothing that was read of it yet."""
         self.broker = RecordingBroker(now_ms=START_MS)
-        programme = PROGRAMMES[policy, pending]
         self.driver = EngineTestDriver(
             lambda partition: PointsProcessor(Ledger(programme), partitions=PARTITIONS),
             inputs=[f"points.{suffix}" for suffix in INPUTS],
@@ -133,7 +141,6 @@ class Ledgers(RuleBasedStateMachine):
             stale_seek=stale,
             runner=_RUNNER,
         )
-        self.programme = programme
         self.entries: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.answers: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
         self.letters: dict[int, list[tuple[str, str]]] = defaultdict(list)
@@ -144,12 +151,7 @@ class Ledgers(RuleBasedStateMachine):
         #: Orders and holds that were asked for: member and id.
         self.orders: list[tuple[str, str]] = []
         self.holds: list[tuple[str, str]] = []
-        self.model = Club(
-            Rules(policy, pending * 24 * HOUR_MS), place_of, lambda m, seq: self.name(m, seq)
-        )
         self.driver.tick(START_MS)
-        for member in MEMBERS[:-1]:
-            self.order(member, "o0", 10_000, 0)
 
     def name(self, member: str, seq: int) -> str:
         """How the ledger called an entry; one that it never made has a name of its own."""
@@ -355,9 +357,7 @@ class Ledgers(RuleBasedStateMachine):
         while sent != (sent := len(self.driver.outputs(messages))):
             while not self.driver.run():
                 pass
-        self.follow()
-        self.compare_state()
-        assert not any(self.model.messages.values())
+        self.quiet()
 
     # --- what must be true ------------------------------------------------------------------
 
@@ -442,8 +442,10 @@ class Ledgers(RuleBasedStateMachine):
             for record in self.unread(Target(f"points.{suffix}", partition))
         ]
 
-    def compare_state(self) -> None:
-        """The tables, lot by lot, and what the CRM and the mall were told last."""
+    def quiet(self) -> None:
+        """Nothing is under way. The tables, lot by lot; what CRM and mall were told last."""
+        self.follow()
+        assert not any(self.model.messages.values())
         latest = {
             suffix: {r.key.decode(): r.value for r in self.driver.outputs(suffix)}
             for suffix in ("points.crm-sync", "points.mall-sync")
