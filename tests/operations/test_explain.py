@@ -300,3 +300,20 @@ def test_a_merge_in_words(changes: dict[str, Any], words: str) -> None:
     }
     entry = {**_EARNED, **merge, **changes}
     assert entry_in_words(entry, None, UTC) == f"2026-03-01 06:02 {words}"
+
+
+def test_a_clear_out_of_the_whole_programme_in_words() -> None:
+    """It names the clear-out: nobody gave a command."""
+    entry = {
+        "type": "points.cleared",
+        "occurred_at": "2026-12-31T16:00:00.000Z",
+        "amount": 70,
+        "delta": -70,
+        "lots": [{"lot_id": "l", "delta": -70}],
+        "cause_type": "programme.clear_out",
+        "reason": "dormant-2027",
+    }
+
+    words = entry_in_words(entry, None, _SHANGHAI)
+
+    assert words == "2027-01-01 00:00 70 points cleared out: dormant-2027, of the whole programme"

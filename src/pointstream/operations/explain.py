@@ -115,6 +115,8 @@ def _cause(entry: Fields, cause: Fields) -> str:
         words = words or "activity"
     elif entry.get("type") == "points.expired":
         return ""
+    elif kind == "programme.clear_out":
+        return f"{entry.get('reason')}, of the whole programme"
     elif kind == "timer.points.voided":
         words = "not used in time"
     elif kind.startswith(("points.", "account.", "review.")):
