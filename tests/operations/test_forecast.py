@@ -105,7 +105,7 @@ def later(driver: EngineTestDriver) -> list[dict[str, Any]]:
 
 
 def test_tiers_reminders_and_what_a_programme_does_at_a_date_are_foreseen() -> None:
-    """Downgrades, reminders and moved expiries come by the same timers."""
+    """Downgrades, reminders, clear-outs and moved expiries come by the same timers."""
     programme = programme_of(
         wallets=[
             {"id": "points", "expiry": {"days": 60}, "remind_before": ["P7D"]},
@@ -113,6 +113,14 @@ def test_tiers_reminders_and_what_a_programme_does_at_a_date_are_foreseen() -> N
         ],
         expiry_migrations=[
             {"id": "shorter", "at": "2026-01-15T00:00:00+08:00", "wallet": "growth"}
+        ],
+        clear_outs=[
+            {
+                "id": "spring",
+                "at": "2026-02-01T00:00:00+08:00",
+                "condition": {"max_balance": 500},
+                "remind_before": ["P3D"],
+            }
         ],
         ladders=[
             {
@@ -139,7 +147,10 @@ def test_tiers_reminders_and_what_a_programme_does_at_a_date_are_foreseen() -> N
         assert forecast.reminders == reminders_later - reminders
         assert forecast.tier_changes == changes_later - changes
         assert forecast.reminders["reminder.points_expiring"]
+        assert forecast.reminders["reminder.balance_clearing"]
         assert forecast.tier_changes["downgrade"]
+        cleared = [p.name for p in forecast.periods() if p.amounts["points.cleared"]]
+        assert cleared == ["2026-02"]
         closing = {p.wallet: p.outstanding for p in forecast.periods()}
         assert closing == dict(outstanding(driver))
         assert sum((p.amounts for p in forecast.periods()), Counter()) == amounts(later(driver))
