@@ -134,6 +134,17 @@ def test_the_command_is_answered_the_same_again() -> None:
     assert erase(bench, event_id="c2")["reason"] == "account_erased"
 
 
+def test_a_frozen_member_can_be_erased() -> None:
+    """With what was kept pending past its time of activation."""
+    bench = rich()
+    bench.order("o1", 10, member=ID)
+    bench.freeze(ID)
+    bench.order("o2", 20, member=ID)
+    assert erase(bench)["outcome"] == "accepted"
+    assert bench.entries[-1]["amount"] == 30
+    assert not traces(bench, ID)
+
+
 def test_a_debt_is_written_off() -> None:
     """An entry says so, and the books balance."""
     bench = Bench(programme(refund_policy="debt"))

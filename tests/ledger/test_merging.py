@@ -265,6 +265,16 @@ def test_a_merge_that_cannot_be_is_refused() -> None:
     assert merge(bench, "new", "old")["reason"] == "merge_into_self"
 
 
+def test_an_id_that_has_nothing_yet_can_be_merged() -> None:
+    """What comes for it later belongs to the survivor from the first event on."""
+    bench = Bench()
+    bench.order("o", 10, member="new")
+    assert merge(bench, "old", "new")["outcome"] == "accepted"
+    bench.order("p", 5, member="old")
+    assert bench.available("new") == 15
+    assert bench.entries[-1]["member_id"] == "new"
+
+
 def test_the_command_is_answered_once_and_for_good() -> None:
     """Given again under the old id, the recorded answer comes again."""
     bench = Bench()
