@@ -42,9 +42,11 @@ from pointstream.ledger.sliding import slide_in
 from pointstream.ledger.state import (
     NEVER,
     held_key,
+    held_prefix,
     hold_key,
     merged_key,
     order_key,
+    prefix_stop,
 )
 from pointstream.ledger.taking_over import REMEMBERED, remember
 from pointstream.ledger.tiers import inherit
@@ -150,31 +152,47 @@ def _as_there(book: Book, key: bytes, lot: Lot) -> int:
 def _hold(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     hold, hold_id = decode_hold(value), rest.decode()
+    arrived = _arrived_id(arrival, hold_id)
     if not arrival.counts(hold_key(account.member, hold_id), value):
         if hold.state is not HoldState.OPEN:
             return
         # Two holds with one id: this one goes on under another, so that each ends once.
         hold_id = _renamed(arrival, hold_id)
     book.memory.put(hold_key(account.member, hold_id), value)
-    if hold.state is HoldState.OPEN and hold.due_ms != NEVER:
+    if hold.state is not HoldState.OPEN:
+        return
+    if hold.due_ms != NEVER:
         book.timers.put(hold.due_ms, hold_timer(account, hold_id))
+    prefix = held_prefix(account.member, hold.wallet, arrived)
+    own = held_prefix(account.member, hold.wallet, hold_id)
+    for key, lot in list(book.state.scan(prefix, prefix_stop(prefix))):
+        book.state.delete(key)
+        book.state.put(own + key[len(prefix) :], lot)
 
 
 def _held_lot(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account = arrival.book, arrival.account
     wallet, hold, tail = rest.split(b"\0", 2)
     lot = decode_lot(wallet.decode(), 0, *split_lot_key(tail, 0), value)
-    hold_id = hold.decode()
-    if book.state.get(hold_key(account.member, _renamed(arrival, hold_id))) is not None:
-        hold_id = _renamed(arrival, hold_id)
+    # Whether the hold keeps its id is known when it comes itself, perhaps in a later message.
+    hold_id = _arrived_id(arrival, hold.decode())
     key = held_key(account.member, lot.wallet, hold_id, lot.expires_ms, lot.earned_ms, lot.lot_id)
     book.state.put(key, value)
     book.totals(account, lot.wallet).held += lot.points
     arrival.came(lot, lot.points, 0, 0)
 
 
+def _arrived_id(arrival: Arrival, hold_id: str) -> str:
+    """Return the id under which the lots of a hold wait for it: one that nobody can give."""
+    return f"{hold_id}\x01{arrival.old_id}"
+
+
 def _renamed(arrival: Arrival, hold_id: str) -> str:
-    return f"{hold_id}~{blake2b(arrival.old_id.encode(), digest_size=4).hexdigest()}"
+    """Return another id for a hold; anybody may have used the first one already."""
+    other = f"{hold_id}~{blake2b(arrival.old_id.encode(), digest_size=4).hexdigest()}"
+    while arrival.book.state.get(hold_key(arrival.account.member, other)) is not None:
+        other += "~"
+    return other
 
 
 def _payment(arrival: Arrival, rest: bytes, value: bytes) -> None:

@@ -34,7 +34,9 @@ def budget_granted(book: Book, account: Account, grant: Grant, source: Source) -
     under_way = take_under_way(book, account.member, grant.ask_id)
     reward = book.rule_set(under_way.ruleset_hash).rewards[under_way.rule_id]
     points = grant.granted
-    if not grant_fits(account, [(reward, points)]):
+    # A wallet that the programme has no more takes nothing in.
+    gone = reward.wallet not in book.programme.wallets
+    if gone or not grant_fits(account, [(reward, points)]):
         grants.give_back(book, grant.kind, grant.key, points)
         points = 0
     make_room(book, account.member, reward.caps, under_way.points - points, under_way.earned_ms)

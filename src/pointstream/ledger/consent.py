@@ -23,7 +23,7 @@ from pointstream.contracts.inputs import Command, PointsRedeem, ReviewReject, Re
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, FlagState, Reason
 from pointstream.contracts.wire import dumps
 from pointstream.ledger.answers import accepted, rejected, rejection, wallet_of
-from pointstream.ledger.book import Book
+from pointstream.ledger.book import MAX_POINTS, Book
 from pointstream.ledger.catalogue import price_of
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
@@ -218,8 +218,9 @@ def deny_all(book: Book, account: Account, reason: Reason) -> None:
 def _points(book: Book, account: Account, event: Command) -> int:
     """Return how many points a command is about to move; 0 for one that moves none."""
     if isinstance(event, PointsRedeem) and event.item_id is not None:
-        # Its price counts, whatever number is given beside it.
-        return price_of(book, event.item_id, event.quantity or 1)
+        # Its price counts, whatever number is given beside it. A price and a quantity can be more
+        # than any number in a record; nobody has more than a wallet can hold.
+        return min(price_of(book, event.item_id, event.quantity or 1), MAX_POINTS)
     points: int | None = getattr(event, "points", None)
     if points is not None:
         return abs(points)

@@ -22,6 +22,7 @@ from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.leaving import emit_lots, strip
 from pointstream.ledger.messages import Message
+from pointstream.ledger.parking import never_taken
 from pointstream.ledger.records import Account, ErasedSums
 from pointstream.ledger.state import ERASED_SUMS_KEY, account_key
 
@@ -55,6 +56,10 @@ def erase(book: Book, account: Account, event: AccountErase, cause: Cause) -> De
         if thing.kind == b"s":
             book.tell(SURVIVOR_ERASED, thing.rest.decode(), {})
     decision = accepted(account, event, Outcome.ERASED)
+    # What waited was no more than parked: it must not vanish without a word.
+    decision.dead_letters.extend(
+        never_taken(thing.key, thing.value) for thing in stripped.keys if thing.kind == b"p"
+    )
     if known is not None:
         # It was waiting for a second actor's consent; that one's command is what is given now.
         keep_erasure(book, account, known[0], account.seq)

@@ -49,9 +49,10 @@ MEMBER_KINDS: Final = (
     MemberKind(b"m", single=True),
     MemberKind(b"q"),
     MemberKind(b"l"),
-    # A hold before its lots: whoever takes them over must know under which name.
-    MemberKind(b"H"),
+    # The lots of a hold before the hold: it must not end, by a command or by its time, before all
+    # of them are there.
     MemberKind(b"h"),
+    MemberKind(b"H"),
     MemberKind(b"u"),
     # What paid for an order before the order, and both before what waits for one: a refund that
     # is released on arrival finds everything that it concerns.

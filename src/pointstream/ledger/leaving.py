@@ -7,11 +7,12 @@ gone already would be awarded again.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pointstream.contracts.vocabulary import AccountStatus, MovementType, Reason
+from pointstream.contracts.wire import loads
 from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, decode_order, split_lot_key, split_pending_key
@@ -27,6 +28,8 @@ __all__ = ["DEBT", "KEYS_PER_MESSAGE", "MovedLot", "Stripped", "emit_lots", "lea
 
 DEBT: Final = "debt"
 """The reason of entries that move a debt."""
+
+_ONLY_BY_NAME: Final = ("account.merge", "account.erase")
 
 KEYS_PER_MESSAGE: Final = 300
 BYTES_PER_MESSAGE: Final = 512 * 1024
@@ -55,8 +58,8 @@ class Stripped:
     """Per wallet."""
 
 
-def strip(book: Book, account: Account, kept: bytes | None = None) -> Stripped:
-    """Take all keys and timers of a member away, but for one key and the account itself.
+def strip(book: Book, account: Account, kept: Set[bytes] = frozenset()) -> Stripped:
+    """Take all keys and timers of a member away, but for some keys and the account itself.
 
     The wallets are left without points; the caller accounts in the totals for what was there, and
     tells of it by `emit_lots`.
@@ -64,7 +67,7 @@ def strip(book: Book, account: Account, kept: bytes | None = None) -> Stripped:
     state, stripped = book.state, Stripped()
     found: dict[str, dict[bytes, int]] = {}
     for thing in belongings(state, account.member):
-        if thing.key == kept:
+        if thing.key in kept:
             continue
         timer = timer_of(thing.kind, thing.key, thing.value)
         if timer is not None:
@@ -104,8 +107,14 @@ def leave(
         if totals.slides
     }
     debts = {wallet: totals.debt for wallet, totals in account.wallets.items() if totals.debt}
-    # The merge itself is answered here, so it is remembered here.
-    stripped = strip(book, account, event_key(account.member, command["event_id"]))
+    # Merges and erasures are never passed on. They are answered here, and remembered here.
+    kept = {
+        key
+        for key, answer in book.memory.answers(account.member)
+        if loads(answer)["type"] in _ONLY_BY_NAME
+    }
+    kept.add(event_key(account.member, command["event_id"]))
+    stripped = strip(book, account, kept)
     for wallet, totals in account.wallets.items():
         moved = stripped.lots.get(wallet)
         if moved:

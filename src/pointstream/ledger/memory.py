@@ -8,6 +8,7 @@ no decision.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from pointstream.ledger.codec import decode_order, remembered, remembered_until_ms
@@ -18,6 +19,7 @@ from pointstream.ledger.state import (
     event_key,
     is_payment_key,
     order_of_payment,
+    prefix_stop,
 )
 
 __all__ = ["SWEEP_EVERY", "SWEEP_STEP", "Memory"]
@@ -73,11 +75,22 @@ class Memory:
         )
 
     def keep_answer(self, member: bytes, event_id: str, answer: bytes) -> None:
-        """Remember the answer to a command that was taken before and had none yet."""
+        """Remember the answer to a command that was taken before and had none yet.
+
+        One that has an answer keeps it: it is another command of the same id, of a member who was
+        merged into this one.
+        """
         key = event_key(member, event_id)
         value = self.state.get(key)
-        if value is not None:
-            self.state.put(key, value[: _ANSWER.start] + answer)
+        if value is not None and not value[_ANSWER]:
+            self.state.put(key, value + answer)
+
+    def answers(self, member: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the key and the recorded answer of each command of a member that has one."""
+        prefix = event_key(member, "")
+        for key, value in self.state.scan(prefix, prefix_stop(prefix)):
+            if value[_ANSWER]:
+                yield key, value[_ANSWER]
 
     def forget_event(self, member: bytes, event_id: str) -> None:
         """Forget an event, so that it can be given again."""

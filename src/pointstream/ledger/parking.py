@@ -18,7 +18,7 @@ from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.records import Account
 from pointstream.ledger.state import parked_key, parked_prefix, prefix_stop
 
-__all__ = ["Parked", "adopt", "give_up", "park", "parked_for", "unpark"]
+__all__ = ["Parked", "adopt", "give_up", "never_taken", "park", "parked_for", "unpark"]
 
 _MODELS: Final[dict[str, type[OrderRefunded] | type[OrderCancelled]]] = {
     "order.refunded": OrderRefunded,
@@ -120,6 +120,16 @@ def give_up(book: Book, key: bytes) -> Decision | None:
         parked.source,
     )
     return Decision(Outcome.ORDER_NEVER_CAME, dead_letters=[letter])
+
+
+def never_taken(key: bytes, value: bytes) -> DeadLetter:
+    """Return the dead letter of a record that waited for an order of a member who is erased."""
+    parked = _decode(key, value)
+    return DeadLetter(
+        DeadLetterCode.ACCOUNT_ERASED,
+        f"the member was erased before the order {parked.event.order_id!r} came",
+        parked.source,
+    )
 
 
 def _decode(key: bytes, value: bytes) -> Parked:

@@ -48,12 +48,14 @@ def settle(
         # What expired in the order's own lot is gone already: only the rest can be owed.
         left = reward.points(earning_minor) * award.multiplier // PLAIN
         owed = award.points - left - award.settled - award.expired
-        pending = account.wallets[award.wallet].pending
+        # The survivor of a merge may never have had the wallet: all was spent before.
+        totals = book.totals(account, award.wallet)
+        pending = totals.pending
         if owed > 0:
             award.settled += owed
             _claw_back(book, account, order_id, order, award, reward, owed, cause)
         if award.wallet in measured_in:
-            pending -= account.wallets[award.wallet].pending
+            pending -= totals.pending
             _uncount(book, account, order, award, award.points - left, pending, cause)
     if MONEY in measured_in and paid_minor != order.money_left_minor:
         lost_minor = paid_minor - order.money_left_minor
