@@ -316,6 +316,30 @@ def test_points_over_before_they_become_active_pay_no_debt() -> None:
     assert (totals.debt, totals.expired, totals.available, totals.pending) == (80, 50, 0, 0)
 
 
+def test_points_over_before_they_become_active_count_for_no_tier() -> None:
+    """So their refund takes nothing off what has counted."""
+    pending = {**wallet(kind="sliding", days=10), "activation": {"after": "P15D"}}
+    club = {
+        "id": "club",
+        "qualified_by": "points",
+        "window": {"kind": "lifetime"},
+        "downgrade": "by_balance",
+        "tiers": [{"id": "basic", "threshold": 0}, {"id": "gold", "threshold": 100}],
+    }
+    bench = Bench(programme(wallets=[pending], ladders=[club]))
+    bench.order("a", 80)
+    bench.tick(day(20))
+    assert bench.wallet().expired == 80
+    bench.programme = programme(ladders=[club])
+    bench.restart()
+    bench.order("b", 100)
+    bench.refund("a", "r", 80)
+    bench.later(400)
+
+    assert [c["to_tier"] for c in bench.tier_changes] == ["gold"]
+    assert bench.standings[-1].crm_sync["tier"] == "gold"
+
+
 def test_transferred_points_keep_the_end_they_had() -> None:
     """What the recipient does moves it no more; back with the sender they slide again."""
     bench = Bench(sliding(10, transfers={"enabled": True}))

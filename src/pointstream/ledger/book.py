@@ -219,6 +219,8 @@ class Book:
         for award in order.awards:
             if award.lot_id == lot.lot_id:
                 award.expired += lot.points
+                # What slid and was over before it became active has an end that is told now.
+                award.expires_ms = lot.expires_ms
                 self.state.put(order_key(member, order_id), encode_order(order))
                 return
 

@@ -2,7 +2,8 @@
 
 A timer rings at the time it is due, however late the tick that lets it ring: its entries carry that
 time, and are the same as if the worker had been up. At one instant activations come first, then
-changes of tiers, then expiries, then the ends of holds.
+changes of tiers, then expiries and reminders, then the ends of holds, then what the programme does
+to everybody.
 """
 
 from __future__ import annotations
