@@ -26,14 +26,14 @@ from pointstream.operations.stock import PartitionStock, Stock
 from pointstream.operations.transit import PartitionTransfers, Transit
 from pointstream.rules import compile_programme
 
-from .test_state_machine import (
+from .happenings import (
     CLERK,
     EXAMPLES,
     MEMBERS,
     PARTITIONS,
     POLICIES,
     STEPS,
-    Ledgers,
+    Happenings,
     members,
     picks,
     points,
@@ -100,7 +100,7 @@ def _programme(policy: str) -> Any:
 PROGRAMMES = {policy: _programme(policy) for policy in POLICIES}
 
 
-class Everything(Ledgers):
+class Everything(Happenings):
     """The same job with all that it can do; no model beside it."""
 
     @initialize(
