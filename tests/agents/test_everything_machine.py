@@ -148,6 +148,16 @@ class Everything(Happenings):
         self.capture(99, member, "h1", None)
         self.redeem(99, member, points, "o0", 0)
 
+    @rule(member=members, into=members)
+    def merge_in_debt(self, member: str, into: str) -> None:
+        """Where refunds make debts: bought, spent, returned, and merged."""
+        order = f"o{len(self.given)}"
+        self.order(member, order, 10_000, 0)
+        self.wait(23)
+        self.clear(member)
+        self.cancel(0, member, order)
+        self.merge(member, into)
+
     @rule(member=members, item=ITEMS, quantity=st.integers(1, 2), order=st.booleans())
     def redeem_item(self, member: str, item: str, quantity: int, order: bool) -> None:
         paid_for = {"order_id": "o1"} if order else {}
