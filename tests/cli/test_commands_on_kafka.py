@@ -93,7 +93,13 @@ def test_a_csv_is_published_by_its_mapping(run, tmp_path: Path) -> None:  # type
 
 def test_missing_topics_are_told_with_the_remedy(run) -> None:  # type: ignore[no-untyped-def]
     """Nothing is created by the way."""
-    for command in (["balance", "M-1"], ["explain", "M-1"], ["generate", "-n", "1", "--publish"]):
+    for command in (
+        ["balance", "M-1"],
+        ["balance", "M-1", "--at", "2026-03-31"],
+        ["explain", "M-1"],
+        ["forecast"],
+        ["generate", "-n", "1", "--publish"],
+    ):
         result = run(*command)
         assert result.exit_code == 1
         assert "topics create" in " ".join(result.output.split())
@@ -101,11 +107,15 @@ def test_missing_topics_are_told_with_the_remedy(run) -> None:  # type: ignore[n
 
 
 def test_a_member_without_account_ends_with_1(run) -> None:  # type: ignore[no-untyped-def]
-    """For both ways of asking."""
+    """For each way of asking; a forecast of nothing is empty."""
     assert run("topics", "create").exit_code == 0
 
     assert run("balance", "M-1").exit_code == 1
     assert run("explain", "M-1").exit_code == 1
+    assert run("balance", "M-1", "--at", "2026-03-31").exit_code == 1
+    nothing = run("forecast", "--json")
+    assert nothing.exit_code == 0
+    assert json.loads(nothing.stdout)["accounts"] == 0
 
 
 @pytest.mark.timeout(240)
