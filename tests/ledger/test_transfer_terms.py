@@ -11,7 +11,7 @@ from transfer_support import Post, answer, post_with
 from pointstream.contracts.programme import TransferFee
 from pointstream.ledger import Outcome
 from pointstream.ledger.book import MAX_POINTS
-from pointstream.ledger.transfers import LOTS_PER_TRANSFER, fee_of
+from pointstream.ledger.transfer_terms import LOTS_PER_TRANSFER, fee_of
 
 HOUR_MS = 3_600_000
 

@@ -14,50 +14,35 @@ are in the lots they were taken from.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from pointstream.contracts.inputs import PointsTransfer
-from pointstream.contracts.programme import TransferFee
 from pointstream.contracts.vocabulary import CommandOutcome, MovementType, Reason
-from pointstream.contracts.wire import dumps
 from pointstream.ledger.aging import expire
 from pointstream.ledger.answers import MAIN_WALLET, rejected
 from pointstream.ledger.book import MAX_POINTS, Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
-    decode_list,
     decode_transfer,
     encode_transfer,
     lot_rows,
     lots_of_rows,
-    remembered,
-    remembered_until_ms,
 )
 from pointstream.ledger.decision import Answer, Decision, Outcome, Source
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.messages import Message
-from pointstream.ledger.moves import credit, overdue, spendable, take
+from pointstream.ledger.moves import credit, overdue, take
 from pointstream.ledger.records import Account, Lot, Transfer
 from pointstream.ledger.sliding import pinned
-from pointstream.ledger.state import (
-    lots_prefix,
-    prefix_stop,
-    sent_key,
-    transfer_key,
-)
+from pointstream.ledger.state import transfer_key
+from pointstream.ledger.transfer_terms import count_sent, fee_of, refused
 
 __all__ = [
-    "LOTS_PER_TRANSFER",
     "TRANSFER_FEE",
-    "fee_of",
     "points_transferred",
     "transfer_sent",
     "transfer_settled",
 ]
-
-LOTS_PER_TRANSFER: Final = 500
-"""The most lots that one transfer takes, its fee included: the message that names them, and the
-record of what is under way, must fit into a record of a topic."""
 
 TRANSFER_FEE: Final = "transfer_fee"
 """The reason of the entries that take a fee and give it back."""
@@ -65,12 +50,6 @@ TRANSFER_FEE: Final = "transfer_fee"
 _SENT: Final = "transfer.sent"
 _SETTLED: Final = "transfer.settled"
 _TYPE: Final = "points.transfer"
-
-
-def fee_of(fee: TransferFee, points: int) -> int:
-    """Return what sending so many points costs, in points."""
-    due = max(fee.min, fee.points + points * fee.permille // 1_000)
-    return due if fee.max is None else min(fee.max, due)
 
 
 # --- the sender's first step --------------------------------------------------------------------
@@ -83,7 +62,7 @@ def points_transferred(
     fee = fee_of(book.programme.transfers.fee, event.points)
     # A command may be dated a little ahead of partition time: what is gone by then is no balance.
     alive_ms = max(book.now_ms, cause.occurred_ms)
-    reason = _refused(book, account, event, fee, alive_ms)
+    reason = refused(book, account, event, fee, alive_ms)
     if reason is not None:
         return rejected(account, event, reason)
 
@@ -132,7 +111,7 @@ def points_transferred(
     )
     book.state.put(transfer_key(account.member, transfer_id), encode_transfer(transfer))
     account.transfers += 1
-    _count_sent(book, account, cause.occurred_ms, points)
+    count_sent(book, account, cause.occurred_ms, points)
     book.tell(
         _SENT,
         event.to_member_id,
@@ -150,52 +129,6 @@ def points_transferred(
         },
     )
     return Decision(Outcome.TRANSFER_STARTED)
-
-
-def _refused(
-    book: Book, account: Account, event: PointsTransfer, fee: int, alive_ms: int
-) -> Reason | None:
-    """Return why points may not leave, or None. Nothing is changed."""
-    terms = book.programme.transfers
-    points = event.points
-    if not terms.enabled:
-        return Reason.NOT_SUPPORTED
-    if not book.programme.wallets[MAIN_WALLET].spendable:
-        return Reason.WALLET_NOT_SPENDABLE
-    if account.frozen:
-        return Reason.ACCOUNT_FROZEN
-    if account.merging_into is not None:
-        # What is under way could come back to an account that has moved.
-        return Reason.ACCOUNT_MERGING
-    if event.to_member_id == account.member_id:
-        return Reason.TRANSFER_TO_SELF
-    if spendable(book, account, MAIN_WALLET, alive_ms) < points + fee:
-        return Reason.INSUFFICIENT_POINTS
-    if points < terms.min_points or (terms.max_points is not None and points > terms.max_points):
-        return Reason.LIMIT_REACHED
-    if terms.daily_points is not None:
-        day = book.programme.calendar.local_day(event.occurred_at_ms)
-        if _sent(book, account, day) + points > terms.daily_points:
-            return Reason.LIMIT_REACHED
-    # On the way back they count as having come in once more.
-    if account.wallets[MAIN_WALLET].granted + points > MAX_POINTS:
-        return Reason.LIMIT_REACHED
-    if _lots_needed(book, account, points + fee, alive_ms) > LOTS_PER_TRANSFER:
-        return Reason.LIMIT_REACHED
-    return None
-
-
-def _lots_needed(book: Book, account: Account, points: int, alive_ms: int) -> int:
-    """Return from how many lots so many points would be taken: one more than may be is enough."""
-    prefix = lots_prefix(account.member, MAIN_WALLET)
-    lots, left = 0, points
-    for key, value in book.state.scan(prefix, prefix_stop(prefix)):
-        if left <= 0 or lots > LOTS_PER_TRANSFER:
-            break
-        if int.from_bytes(key[len(prefix) : len(prefix) + 8], "big") > alive_ms:
-            lots += 1
-            left -= decode_list(value)[0]
-    return lots
 
 
 # --- the recipient's step -----------------------------------------------------------------------
@@ -284,7 +217,7 @@ def transfer_settled(book: Book, message: Message, source: Source) -> Decision:
         cause.confirmed_by = transfer.confirmed_by
         cause.store_id = transfer.store_id
         _come_back(book, account, transfer, cause, reason, transfer_id)
-        _count_sent(book, account, transfer.occurred_ms, -transfer.points)
+        count_sent(book, account, transfer.occurred_ms, -transfer.points)
     book.answer(member, _answer(account, transfer, reason))
     return Decision(Outcome.TRANSFER_COMPLETED if reason is None else Outcome.TRANSFER_RETURNED)
 
@@ -356,36 +289,6 @@ def _bring(
     )
     if overdue(book, account, totals):
         expire(book, account, wallet, totals, book.now_ms, cause)
-
-
-def _sent(book: Book, account: Account, day: int) -> int:
-    """Return the points that a member has sent on a local day."""
-    value = book.state.get(sent_key(account.member, day))
-    if value is None or remembered_until_ms(value) <= book.now_ms:
-        return 0
-    points: int = decode_list(value, 9)[0]
-    return points
-
-
-def _count_sent(book: Book, account: Account, occurred_ms: int, points: int) -> None:
-    """Note points sent or, below zero, come back, where a day has a limit."""
-    if book.programme.transfers.daily_points is None:
-        return
-    day = book.programme.calendar.local_day(occurred_ms)
-    key = sent_key(account.member, day)
-    value = book.state.get(key)
-    until_ms = (
-        # By then every command of that day is too old to be taken.
-        book.programme.calendar.start_of_day_ms(day + 1) + book.programme.dedup_window_ms
-    )
-    if value is None and points < 0:
-        return  # forgotten, or sent when no day had a limit
-    body: list[Any] = [max(0, _sent(book, account, day) + points)]
-    stored = remembered(until_ms, dumps(body))
-    if value is None:
-        book.memory.put(key, stored)
-    else:
-        book.state.put(key, stored)
 
 
 def _change(book: Book, lot: Lot, delta: int) -> LotChange:
