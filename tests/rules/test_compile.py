@@ -55,10 +55,10 @@ def test_the_highest_version_in_force_counts() -> None:
         ),
     )
 
-    assert names(programme.rules_at(at("2026-02-28T23:59:59.999+08:00"))) == ["old"]
-    assert names(programme.rules_at(at("2026-03-01T00:00+08:00"))) == ["new"]
-    assert names(programme.rules_at(at("2026-03-31T23:59:59.999+08:00"))) == ["new"]
-    assert names(programme.rules_at(at("2026-04-01T00:00+08:00"))) == ["old"]
+    assert names(programme.rule_book().rules_at(at("2026-02-28T23:59:59.999+08:00"))) == ["old"]
+    assert names(programme.rule_book().rules_at(at("2026-03-01T00:00+08:00"))) == ["new"]
+    assert names(programme.rule_book().rules_at(at("2026-03-31T23:59:59.999+08:00"))) == ["new"]
+    assert names(programme.rule_book().rules_at(at("2026-04-01T00:00+08:00"))) == ["old"]
 
 
 def test_rule_sets_of_different_ids_hold_side_by_side() -> None:
@@ -67,7 +67,7 @@ def test_rule_sets_of_different_ids_hold_side_by_side() -> None:
         rule_set(1, spend("base")), {"id": "shop-7", "version": 3, "rules": [spend("extra")]}
     )
 
-    table = programme.rules_at(0)
+    table = programme.rule_book().rules_at(0)
 
     assert names(table) == ["base", "extra"]
     assert [reward.rule_version for reward in table.orders] == [1, 3]
@@ -88,7 +88,7 @@ def test_rule_sets_of_different_ids_hold_side_by_side() -> None:
 )
 def test_scope(scope: dict[str, list[str]], event: dict[str, Any], holds: bool) -> None:
     """Every list that is given must contain the event's value."""
-    (reward,) = compiled(rule_set(1, spend("r", scope=scope))).rules_at(0).orders
+    (reward,) = compiled(rule_set(1, spend("r", scope=scope))).rule_book().rules_at(0).orders
     nowhere = {"store_id": None, "brand_id": None, "channel": None, "campaign_codes": ()}
 
     assert reward.matches is not None
@@ -97,7 +97,7 @@ def test_scope(scope: dict[str, list[str]], event: dict[str, Any], holds: bool) 
 
 def test_a_rule_for_everywhere_asks_nothing() -> None:
     """The plain case costs no call."""
-    (reward,) = compiled(rule_set(1, spend("r"))).rules_at(0).orders
+    (reward,) = compiled(rule_set(1, spend("r"))).rule_book().rules_at(0).orders
     assert reward.matches is None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pointstream.cli import account, catalogue, demo, forecast, service, stream, watch
+from pointstream.cli import account, catalogue, demo, forecast, rules, service, stream, watch
 from pointstream.cli.output import console
 
 __all__ = ["app"]
@@ -48,6 +48,7 @@ app.add_typer(service.topics_app)
 app.command(epilog=stream.GENERATE_EXAMPLES)(stream.generate)
 app.command(epilog=stream.PUBLISH_EXAMPLES)(stream.publish)
 app.add_typer(catalogue.catalogue_app)
+app.add_typer(rules.rules_app)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)

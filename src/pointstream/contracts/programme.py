@@ -26,6 +26,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pointstream.contracts.dated import ClearOut, ExpiryMigration, LeadTimes
 from pointstream.contracts.fields import MAX_AMOUNT
+from pointstream.contracts.fitting import misfits
 from pointstream.contracts.rulesets import Identifier, RuleSet
 from pointstream.contracts.tiers import MONEY, Ladder
 from pointstream.contracts.vocabulary import Role
@@ -317,12 +318,6 @@ class Programme(_Strict):
             if version in versions:
                 raise ValueError(f"rule set {rule_set.id!r} has version {rule_set.version} twice")
             versions.add(version)
-            for rule in rule_set.rules:
-                if rule.wallet not in wallets:
-                    raise ValueError(
-                        f"rule {rule.id!r} of rule set {rule_set.id!r} pays into the wallet"
-                        f" {rule.wallet!r}; this programme has {', '.join(wallets)}"
-                    )
         return self
 
     @model_validator(mode="after")
@@ -385,31 +380,19 @@ class Programme(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _budgets_fit_together(self) -> Self:
-        budgets: dict[str, Budget] = {}
+    def _rule_sets_fit(self) -> Self:
+        budgets: set[str] = set()
         problems: list[InitErrorDetails] = []
         for number, budget in enumerate(self.budgets):
             if budget.id in budgets:
                 problems.append(
                     _problem(("budgets", number, "id"), f"two budgets have the id {budget.id!r}")
                 )
-            budgets[budget.id] = budget
+            budgets.add(budget.id)
         for number, rule_set in enumerate(self.rule_sets):
-            for place, rule in enumerate(rule_set.rules):
-                if rule.budget is None:
-                    continue
-                where = ("rule_sets", number, "rules", place, "budget")
-                known = budgets.get(rule.budget)
-                if known is None:
-                    there = ", ".join(budgets) or "none"
-                    message = f"unknown budget {rule.budget!r}; this programme has {there}"
-                    problems.append(_problem(where, message))
-                elif known.wallet != rule.wallet:
-                    message = (
-                        f"budget {known.id!r} is of {known.wallet!r}, the rule pays into"
-                        f" {rule.wallet!r}"
-                    )
-                    problems.append(_problem(where, message))
+            for misfit in misfits(self, rule_set):
+                where = ("rule_sets", number, *misfit.where)
+                problems.append(_problem(where, misfit.message))
         if problems:
             raise ValidationError.from_exception_data(type(self).__name__, problems)
         return self

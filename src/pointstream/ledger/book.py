@@ -38,7 +38,7 @@ from pointstream.ledger.state import (
     rule_set_key,
 )
 from pointstream.rules.compile import CompiledProgramme, compile_rule_set
-from pointstream.rules.model import CompiledRuleSet, Reward
+from pointstream.rules.model import CompiledRuleSet, Reward, RuleTable
 
 __all__ = ["LOTS_PER_ENTRY", "MAX_POINTS", "Book", "lot_change"]
 
@@ -85,7 +85,11 @@ class Book:
         self._stored = 0
         """How many of the changed accounts are known to have a key in the state."""
         self._texts: dict[int, str] = {}
-        self._rule_sets: dict[str, CompiledRuleSet] = dict(programme.rule_sets)
+        self.rules: Final = programme.rule_book()
+        """The rule sets that this partition knows, and since when and until when each holds."""
+        self._rule_sets: dict[str, CompiledRuleSet] = {
+            version.compiled.hash: version.compiled for version in programme.versions
+        }
         self._rule_sets_stored: set[str] = set()
 
     # --- accounts ---------------------------------------------------------------------------
@@ -184,6 +188,10 @@ class Book:
         self.state.put(order_key(member, order_id), encode_order(order))
         if new:
             self.memory.count()
+
+    def rules_at(self, at_ms: int) -> RuleTable:
+        """Return the rules in force at an instant, as this partition knows them now."""
+        return self.rules.tables.at(at_ms)
 
     def keep_rule_set(self, hash_: str) -> None:
         """Store a rule set that an order was scored with.

@@ -42,7 +42,7 @@ def checkin_recorded(
     may_repeat = book.now_ms - cause.occurred_ms < programme.dedup_window_ms
     rewards = [
         reward
-        for reward in programme.rules_at(cause.occurred_ms).check_ins
+        for reward in book.rules_at(cause.occurred_ms).check_ins
         if (reward.matches is None or reward.matches(event))
         and (not again or (reward.every_time and may_repeat))
     ]
@@ -145,7 +145,7 @@ def referral_registered(
         return Decision(Outcome.REFERRAL_ALREADY_AWARDED)
     grants: list[tuple[Reward, int]] = [
         (reward, reward.points)
-        for reward in book.programme.rules_at(cause.occurred_ms).referrals.get("registered", ())
+        for reward in book.rules_at(cause.occurred_ms).referrals.get("registered", ())
         if reward.matches is None or reward.matches(event)
     ]
     return _award_once(book, member, event.member_id, key, grants, cause, src)
@@ -162,7 +162,7 @@ def first_order(
         return wrong_currency(book, event.currency, src)
     grants: list[tuple[Reward, int]] = [
         (reward, reward.points)
-        for reward in book.programme.rules_at(cause.occurred_ms).referrals.get("first_order", ())
+        for reward in book.rules_at(cause.occurred_ms).referrals.get("first_order", ())
         if (reward.matches is None or reward.matches(event))
         and event.paid_minor >= reward.min_minor
     ]
@@ -179,7 +179,7 @@ def activity_recorded(
     if event.currency is not None and event.currency != book.programme.currency:
         return wrong_currency(book, event.currency, src)
     grants: list[tuple[Reward, int]] = []
-    for reward in book.programme.rules_at(cause.occurred_ms).activities.get(event.activity, ()):
+    for reward in book.rules_at(cause.occurred_ms).activities.get(event.activity, ()):
         if reward.matches is None or reward.matches(event):
             points = reward.points(event.quantity, event.value_minor)
             if points:

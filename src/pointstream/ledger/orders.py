@@ -103,7 +103,7 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
     account = book.account(event.member_id, member)
     multiplier = multiplier_at(book, account, earned_ms) if programme.ladders else PLAIN
     grants: list[tuple[OrderReward, int]] = []
-    for reward in programme.rules_at(earned_ms).orders:
+    for reward in book.rules_at(earned_ms).orders:
         if reward.matches is None or reward.matches(event):
             points = reward.points(earning_minor)
             if multiplier != PLAIN and reward.multiplied:

@@ -24,6 +24,7 @@ from pointstream.rules.model import (
     RuleTable,
     Scoped,
 )
+from pointstream.rules.tables import RuleBook, RuleTables, Version
 
 __all__ = [
     "ActivityReward",
@@ -35,8 +36,11 @@ __all__ = [
     "OrderReward",
     "ReferralReward",
     "Reward",
+    "RuleBook",
     "RuleTable",
+    "RuleTables",
     "Scoped",
+    "Version",
     "compile_programme",
     "compile_rule_set",
 ]

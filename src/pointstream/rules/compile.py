@@ -1,15 +1,14 @@
-"""From the rule sets of a programme to what the ledger asks, once, before the first event.
+"""From the rule sets of a programme to what the ledger asks: rewards with plain callables.
 
-Spans are resolved here: time is cut at every `effective_from` and `effective_to`, and each piece
-gets its own table. Scoring an event is then one bisection and a look at the rules that can match.
+A programme is compiled once, before the first event, a rule set when it is first seen. Which of
+them is in force when is for `tables.py`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Final
 
@@ -22,7 +21,6 @@ from pointstream.contracts.programme import (
     Wallet,
 )
 from pointstream.contracts.rulesets import (
-    ActivityRule,
     Cap,
     CheckInRule,
     OrderBonusRule,
@@ -33,7 +31,7 @@ from pointstream.contracts.rulesets import (
     SpendRule,
 )
 from pointstream.contracts.vocabulary import Role
-from pointstream.contracts.wire import dumps, epoch_ms
+from pointstream.contracts.wire import dumps
 from pointstream.rules.calendar import Calendar
 from pointstream.rules.ladders import CompiledLadder
 from pointstream.rules.model import (
@@ -45,9 +43,9 @@ from pointstream.rules.model import (
     Period,
     ReferralReward,
     Reward,
-    RuleTable,
     Scoped,
 )
+from pointstream.rules.tables import RuleBook, Version
 
 __all__ = ["CompiledProgramme", "CompiledWallet", "compile_programme", "compile_rule_set"]
 
@@ -144,20 +142,19 @@ class CompiledProgramme:
         self.budgets: Final[Mapping[str, Budget]] = {
             budget.id: budget for budget in programme.budgets
         }
-        compiled = [(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets]
-        self.rule_sets: Final[Mapping[str, CompiledRuleSet]] = {
-            rule_set.hash: rule_set for _, rule_set in compiled
-        }
-        self._cuts_ms, self._tables = _tables(programme.rule_sets)
+        self.versions: Final = tuple(
+            Version.of(rule_set, compile_rule_set(rule_set)) for rule_set in programme.rule_sets
+        )
+        """The rule sets of the programme itself: what is published while it runs comes on top."""
 
     def campaign_of(self, budget_id: str | None) -> str | None:
         """Return the campaign that entries name for a budget, or None for no (known) budget."""
         budget = self.budgets.get(budget_id) if budget_id is not None else None
         return None if budget is None else budget.campaign_id or budget.id
 
-    def rules_at(self, at_ms: int) -> RuleTable:
-        """Return the rewards in force at an instant."""
-        return self._tables[bisect_right(self._cuts_ms, at_ms)]
+    def rule_book(self) -> RuleBook:
+        """Return a new rule book that begins with the programme's own rule sets."""
+        return RuleBook(self.versions)
 
 
 def compile_programme(programme: Programme) -> CompiledProgramme:
@@ -185,65 +182,6 @@ def compile_rule_set(rule_set: RuleSet) -> CompiledRuleSet:
 
 def _hash(source: bytes) -> str:
     return blake2b(source, digest_size=8).hexdigest()
-
-
-def _tables(rule_sets: Sequence[RuleSet]) -> tuple[list[int], list[RuleTable]]:
-    """Cut time where anything begins or ends; return the cuts and one table more than cuts."""
-    moments: set[int] = set()
-    for rule_set in rule_sets:
-        for span in (rule_set, *rule_set.rules):
-            moments.update(
-                epoch_ms(moment)
-                for moment in (span.effective_from, span.effective_to)
-                if moment is not None
-            )
-    cuts_ms = sorted(moments)
-    tables = [_table(rule_sets, None)]
-    tables.extend(_table(rule_sets, cut_ms) for cut_ms in cuts_ms)
-    return cuts_ms, tables
-
-
-def _table(rule_sets: Sequence[RuleSet], at_ms: int | None) -> RuleTable:
-    """Return the table in force from `at_ms` on; None stands for before everything."""
-    highest: dict[str, RuleSet] = {}
-    for rule_set in rule_sets:
-        known = highest.get(rule_set.id)
-        if _holds(rule_set.effective_from, rule_set.effective_to, at_ms) and (
-            known is None or known.version < rule_set.version
-        ):
-            highest[rule_set.id] = rule_set
-    orders: list[OrderReward] = []
-    check_ins: list[CheckInReward] = []
-    referrals: dict[str, tuple[ReferralReward, ...]] = {}
-    activities: dict[str, tuple[ActivityReward, ...]] = {}
-    for rule_set in highest.values():
-        rewards = compile_rule_set(rule_set).rewards
-        for rule in rule_set.rules:
-            if not _holds(rule.effective_from, rule.effective_to, at_ms):
-                continue
-            reward = rewards[rule.id]
-            if isinstance(reward, OrderReward):
-                orders.append(reward)
-            elif isinstance(reward, CheckInReward):
-                check_ins.append(reward)
-            elif isinstance(reward, ReferralReward):
-                assert isinstance(rule, ReferralRule)
-                referrals[rule.when] = (*referrals.get(rule.when, ()), reward)
-            elif isinstance(reward, ActivityReward):
-                assert isinstance(rule, ActivityRule)
-                activities[rule.activity] = (*activities.get(rule.activity, ()), reward)
-    return RuleTable(
-        orders=tuple(orders),
-        check_ins=tuple(check_ins),
-        referrals=referrals,
-        activities=activities,
-    )
-
-
-def _holds(start: datetime | None, end: datetime | None, at_ms: int | None) -> bool:
-    if at_ms is None:
-        return start is None
-    return (start is None or epoch_ms(start) <= at_ms) and (end is None or at_ms < epoch_ms(end))
 
 
 def _reward(rule: Rule, version: int, hash_: str) -> Reward:

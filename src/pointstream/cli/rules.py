@@ -1,0 +1,16 @@
+"""`rules`: the rule sets that operators change while workers run."""
+
+from __future__ import annotations
+
+import typer
+
+__all__ = ["rules_app"]
+
+rules_app = typer.Typer(
+    name="rules",
+    help="Check, publish, withdraw and list rule sets.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    # Shown as soon as there is a command in it.
+    hidden=True,
+)
