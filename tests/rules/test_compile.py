@@ -92,7 +92,9 @@ def test_scope(scope: dict[str, list[str]], event: dict[str, Any], holds: bool) 
     nowhere = {"store_id": None, "brand_id": None, "channel": None, "campaign_codes": ()}
 
     assert reward.matches is not None
-    assert reward.matches(SimpleNamespace(**{**nowhere, **event})) is holds
+    assert (
+        reward.matches(SimpleNamespace(**{**nowhere, **event}), SimpleNamespace(at_ms=0)) is holds
+    )
 
 
 def test_a_rule_for_everywhere_asks_nothing() -> None:

@@ -22,6 +22,7 @@ from pointstream.ledger.grants import Grant
 from pointstream.ledger.moves import give
 from pointstream.ledger.orders import grant_fits
 from pointstream.ledger.records import Account, Award
+from pointstream.ledger.scoring import Due
 from pointstream.ledger.settling import settle
 from pointstream.ledger.underway import UnderWay, take_under_way
 from pointstream.rules.model import Reward
@@ -36,7 +37,7 @@ def budget_granted(book: Book, account: Account, grant: Grant, source: Source) -
     points = grant.granted
     # A wallet that the programme has no more takes nothing in.
     gone = reward.wallet not in book.programme.wallets
-    if gone or not grant_fits(account, [(reward, points)]):
+    if gone or not grant_fits(account, [Due(reward, points)]):
         grants.give_back(book, grant.kind, grant.key, points)
         points = 0
     make_room(book, account.member, reward.caps, under_way.points - points, under_way.earned_ms)

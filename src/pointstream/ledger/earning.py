@@ -14,11 +14,18 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import remembered
 from pointstream.ledger.completing import completed
 from pointstream.ledger.decision import Decision, Outcome, Source
+from pointstream.ledger.facts import Facts
 from pointstream.ledger.orders import grant_fits, too_many, wrong_currency
 from pointstream.ledger.records import Account, Run
+from pointstream.ledger.scoring import (
+    Due,
+    score_activity,
+    score_check_in,
+    score_first_order,
+    score_referral,
+)
 from pointstream.ledger.state import business_key, pseudonym, time_bytes
 from pointstream.ledger.waiting import activity_key
-from pointstream.rules.model import Reward
 
 __all__ = [
     "activity_recorded",
@@ -40,38 +47,27 @@ def checkin_recorded(
     # No key but the event's id keeps a second check-in of a day from counting twice: what is older
     # than an id is remembered for may have been paid already.
     may_repeat = book.now_ms - cause.occurred_ms < programme.dedup_window_ms
-    rewards = [
-        reward
-        for reward in book.rules_at(cause.occurred_ms).check_ins
-        if (reward.matches is None or reward.matches(event))
-        and (not again or (reward.every_time and may_repeat))
-    ]
-    if again and not rewards:
-        return Decision(Outcome.ALREADY_CHECKED_IN)
     account = book.account(event.member_id, member)
-    if not rewards:
-        # It must not use up the day: a later one may be made where a rule does pay.
-        book.active(account, cause.occurred_ms)
-        return Decision(Outcome.NOTHING_EARNED)
     joined = None if again else _joined(book, account, day, cause.occurred_ms)
     merged = Run(day, day)
     if joined:
         merged = Run(min(day, joined[0].first_day), max(day, joined[-1].last_day))
-    grants: list[tuple[Reward, int]] = []
-    reasons: list[str | None] = []
-    for reward in rewards:
-        grants.append((reward, reward.points))
-        reasons.append(None)
-        if joined is not None:
-            # What this day adds: summed up over a run, each bonus is paid once, whatever rule held
-            # when it was earned and whichever day closed the gap.
-            due = reward.bonuses_due(merged.days) - sum(
-                reward.bonuses_due(run.days) for run in joined
-            )
-            if due > 0:
-                grants.append((reward, due * reward.streak_points))
-                reasons.append("streak")
-    if not grant_fits(account, grants):
+    dues = score_check_in(
+        book.rules_at(cause.occurred_ms),
+        event,
+        Facts(book, account, cause.occurred_ms),
+        again=again,
+        may_repeat=may_repeat,
+        joined=joined,
+        days=merged.days,
+    )
+    if again and not dues:
+        return Decision(Outcome.ALREADY_CHECKED_IN)
+    if not dues:
+        # It must not use up the day: a later one may be made where a rule does pay.
+        book.active(account, cause.occurred_ms)
+        return Decision(Outcome.NOTHING_EARNED)
+    if not grant_fits(account, dues):
         return too_many(src)
 
     if not again:
@@ -80,8 +76,8 @@ def checkin_recorded(
         _put_run(book, account, merged)
     book.active(account, cause.occurred_ms)
     awarding = Awarding(book, account, cause, cause.occurred_ms)
-    for (granted, points), reason in zip(grants, reasons, strict=True):
-        awarding.give(granted, points, reason)
+    for due in dues:
+        awarding.give(due.reward, due.points, due.reason)
     return Decision(awarding.outcome)
 
 
@@ -143,12 +139,10 @@ def referral_registered(
     key = business_key(member, "registered", pseudonym(event.referee_id))
     if book.memory.knows(key):
         return Decision(Outcome.REFERRAL_ALREADY_AWARDED)
-    grants: list[tuple[Reward, int]] = [
-        (reward, reward.points)
-        for reward in book.rules_at(cause.occurred_ms).referrals.get("registered", ())
-        if reward.matches is None or reward.matches(event)
-    ]
-    return _award_once(book, member, event.member_id, key, grants, cause, src)
+    account = book.account(event.member_id, member)
+    facts = Facts(book, account, cause.occurred_ms)
+    dues = score_referral(book.rules_at(cause.occurred_ms), event, facts)
+    return _award_once(book, account, key, dues, cause, src)
 
 
 def first_order(
@@ -160,13 +154,10 @@ def first_order(
         return Decision(Outcome.REFERRAL_ALREADY_AWARDED)
     if event.currency != book.programme.currency:
         return wrong_currency(book, event.currency, src)
-    grants: list[tuple[Reward, int]] = [
-        (reward, reward.points)
-        for reward in book.rules_at(cause.occurred_ms).referrals.get("first_order", ())
-        if (reward.matches is None or reward.matches(event))
-        and event.paid_minor >= reward.min_minor
-    ]
-    return _award_once(book, member, event.member_id, key, grants, cause, src)
+    account = book.account(event.member_id, member)
+    facts = Facts(book, account, cause.occurred_ms)
+    dues = score_first_order(book.rules_at(cause.occurred_ms), event, facts)
+    return _award_once(book, account, key, dues, cause, src)
 
 
 def activity_recorded(
@@ -178,50 +169,34 @@ def activity_recorded(
         return Decision(Outcome.ACTIVITY_ALREADY_AWARDED)
     if event.currency is not None and event.currency != book.programme.currency:
         return wrong_currency(book, event.currency, src)
-    grants: list[tuple[Reward, int]] = []
-    for reward in book.rules_at(cause.occurred_ms).activities.get(event.activity, ()):
-        if reward.matches is None or reward.matches(event):
-            points = reward.points(event.quantity, event.value_minor)
-            if points:
-                grants.append((reward, points))
-    decision = _award_once(
-        book,
-        member,
-        event.member_id,
-        key,
-        grants,
-        cause,
-        src,
-        reason=event.activity,
-        body=time_bytes(cause.occurred_ms),
-    )
+    account = book.account(event.member_id, member)
+    facts = Facts(book, account, cause.occurred_ms)
+    dues = score_activity(book.rules_at(cause.occurred_ms), event, facts)
+    body = time_bytes(cause.occurred_ms)
+    decision = _award_once(book, account, key, dues, cause, src, body)
     if not decision.dead_letters:
-        account = book.account(event.member_id, member)
-        if completed(book, account, event.activity, event.reference, cause) and not grants:
+        done = completed(book, account, event.activity, event.reference, cause)
+        if done and not dues:
             decision.outcome = Outcome.ORDER_COMPLETED
     return decision
 
 
 def _award_once(
     book: Book,
-    member: bytes,
-    member_id: str,
+    account: Account,
     key: bytes,
-    grants: list[tuple[Reward, int]],
+    dues: list[Due],
     cause: Cause,
     source: Source,
-    *,
-    reason: str | None = None,
     body: bytes = b"",
 ) -> Decision:
-    account = book.account(member_id, member)
-    if not grant_fits(account, grants):
+    if not grant_fits(account, dues):
         return too_many(source)
     _remember(book, key, cause, body)
     book.active(account, cause.occurred_ms)
     awarding = Awarding(book, account, cause, cause.occurred_ms)
-    for reward, points in grants:
-        awarding.give(reward, points, reason)
+    for due in dues:
+        awarding.give(due.reward, due.points, due.reason)
     return Decision(awarding.outcome)
 
 

@@ -18,14 +18,13 @@ from pointstream.ledger.awards import Awarding
 from pointstream.ledger.book import MAX_POINTS, Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
+from pointstream.ledger.facts import Facts
 from pointstream.ledger.parking import Parked, park, parked_for, unpark
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Line, Order
+from pointstream.ledger.scoring import Due, score_order
 from pointstream.ledger.settling import settle
 from pointstream.ledger.state import order_key
-from pointstream.ledger.tiers import multiplier_at
-from pointstream.rules.ladders import PLAIN
-from pointstream.rules.model import OrderReward, Reward
 
 __all__ = [
     "MAX_REFUNDS",
@@ -58,12 +57,12 @@ def wrong_currency(book: Book, currency: str, source: Source) -> Decision:
     )
 
 
-def grant_fits(account: Account, grants: Sequence[tuple[Reward, int]]) -> bool:
+def grant_fits(account: Account, dues: Sequence[Due]) -> bool:
     """Tell whether a wallet can hold what is about to be given, whatever came before."""
     # The sum over all wallets bounds each of them, and is far from any real grant.
-    granted = sum([points for _, points in grants])
-    for reward, _ in grants:
-        totals = account.wallets.get(reward.wallet)
+    granted = sum([due.points for due in dues])
+    for due in dues:
+        totals = account.wallets.get(due.reward.wallet)
         if granted + (totals.granted if totals is not None else 0) > MAX_POINTS:
             return False
     return True
@@ -99,27 +98,19 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
         [Line(line.line_id, line.paid_minor, line.earns) for line in event.lines],
         taken_ms=book.now_ms,
     )
-    earning_minor = order.earning_left_minor
     account = book.account(event.member_id, member)
-    multiplier = multiplier_at(book, account, earned_ms) if programme.ladders else PLAIN
-    grants: list[tuple[OrderReward, int]] = []
-    for reward in book.rules_at(earned_ms).orders:
-        if reward.matches is None or reward.matches(event):
-            points = reward.points(earning_minor)
-            if multiplier != PLAIN and reward.multiplied:
-                points = points * multiplier // PLAIN
-            if points:
-                grants.append((reward, points))
-    if grants and not grant_fits(account, grants):
+    facts = Facts(book, account, earned_ms)
+    dues = score_order(book.rules_at(earned_ms), event, order, facts)
+    if dues and not grant_fits(account, dues):
         return too_many(src)
 
     book.active(account, earned_ms)
     awarding = Awarding(book, account, cause, earned_ms, event.order_id)
-    for granted, points in grants:
-        book.keep_rule_set(granted.ruleset_hash)
-        award = awarding.give(granted, points)
+    for due in dues:
+        book.keep_rule_set(due.reward.ruleset_hash)
+        award = awarding.give(due.reward, due.points)
         if award is not None:
-            award.multiplier = multiplier if granted.multiplied else PLAIN
+            award.multiplier = due.multiplier
             order.awards.append(award)
     if MONEY in programme.measured_in:
         count(book, account, MONEY, event.paid_minor, earned_ms, cause)

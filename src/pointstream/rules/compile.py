@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Final
 
 from pointstream.contracts.programme import (
@@ -39,11 +40,13 @@ from pointstream.rules.model import (
     CheckInReward,
     CompiledCap,
     CompiledRuleSet,
+    MemberFacts,
     OrderReward,
     Period,
     ReferralReward,
     Reward,
     Scoped,
+    Test,
 )
 from pointstream.rules.tables import RuleBook, Version
 
@@ -185,7 +188,8 @@ def _hash(source: bytes) -> str:
 
 
 def _reward(rule: Rule, version: int, hash_: str) -> Reward:
-    matches = _scope(rule.scope)
+    tests = _scope(rule.scope)
+    matches = _matches(tests)
     if isinstance(rule, SpendRule | OrderBonusRule):
         return OrderReward(
             rule_id=rule.id,
@@ -193,6 +197,7 @@ def _reward(rule: Rule, version: int, hash_: str) -> Reward:
             ruleset_hash=hash_,
             wallet=rule.wallet,
             matches=matches,
+            tests=tests,
             points=_per_amount(rule) if isinstance(rule, SpendRule) else _bonus(rule),
             keep_on_refund=rule.keep_on_refund,
             multiplied=isinstance(rule, SpendRule),
@@ -205,6 +210,7 @@ def _reward(rule: Rule, version: int, hash_: str) -> Reward:
             ruleset_hash=hash_,
             wallet=rule.wallet,
             matches=matches,
+            tests=tests,
             points=rule.points,
             every_time=rule.every_time,
             streak_days=streak.days if streak else 0,
@@ -218,6 +224,7 @@ def _reward(rule: Rule, version: int, hash_: str) -> Reward:
             ruleset_hash=hash_,
             wallet=rule.wallet,
             matches=matches,
+            tests=tests,
             points=rule.points,
             min_minor=rule.min_minor,
         )
@@ -227,6 +234,7 @@ def _reward(rule: Rule, version: int, hash_: str) -> Reward:
         ruleset_hash=hash_,
         wallet=rule.wallet,
         matches=matches,
+        tests=tests,
         unit_points=rule.points,
         per_minor=rule.per_minor,
     )
@@ -278,23 +286,39 @@ def _bonus(rule: OrderBonusRule) -> Callable[[int], int]:
     return bonus
 
 
-def _scope(scope: Scope) -> Callable[[Scoped], bool] | None:
-    """Return one callable for all conditions of a scope, or None for a scope without any."""
-    conditions: list[Callable[[Scoped], bool]] = []
-    if scope.stores is not None:
-        stores = frozenset(scope.stores)
-        conditions.append(lambda event: event.store_id in stores)
-    if scope.brands is not None:
-        brands = frozenset(scope.brands)
-        conditions.append(lambda event: event.brand_id in brands)
-    if scope.channels is not None:
-        channels = frozenset(scope.channels)
-        conditions.append(lambda event: event.channel in channels)
+def _scope(scope: Scope) -> tuple[Test, ...]:
+    """Return what a scope asks of an event."""
+    tests: list[Test] = []
+    for name, field in (("stores", "store_id"), ("brands", "brand_id"), ("channels", "channel")):
+        allowed = getattr(scope, name)
+        if allowed is not None:
+            tests.append(_one_of(f"scope.{name}", field, frozenset(allowed)))
     if scope.campaign_codes is not None:
-        codes = frozenset(scope.campaign_codes)
-        conditions.append(lambda event: not codes.isdisjoint(event.campaign_codes))
-    if not conditions:
+        tests.append(_some_of("scope.campaign_codes", frozenset(scope.campaign_codes)))
+    return tuple(tests)
+
+
+def _one_of(path: str, field: str, allowed: frozenset[str]) -> Test:
+    value_of = attrgetter(field)
+
+    def says(event: Scoped, facts: MemberFacts) -> str:
+        return f"{path}: {field} is {value_of(event)!r}, not one of {sorted(allowed)}"
+
+    return Test(path, lambda event, _: value_of(event) in allowed, says)
+
+
+def _some_of(path: str, codes: frozenset[str]) -> Test:
+    def says(event: Scoped, facts: MemberFacts) -> str:
+        return f"{path}: of {sorted(codes)} the event has none"
+
+    return Test(path, lambda event, _: not codes.isdisjoint(event.campaign_codes), says)
+
+
+def _matches(tests: tuple[Test, ...]) -> Callable[[Scoped, MemberFacts], bool] | None:
+    """Return one callable for all tests, or None where there are none."""
+    if not tests:
         return None
-    if len(conditions) == 1:
-        return conditions[0]
-    return lambda event: all(condition(event) for condition in conditions)
+    if len(tests) == 1:
+        return tests[0].holds
+    conditions = [test.holds for test in tests]
+    return lambda event, facts: all(condition(event, facts) for condition in conditions)

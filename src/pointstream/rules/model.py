@@ -16,12 +16,14 @@ __all__ = [
     "CheckInReward",
     "CompiledCap",
     "CompiledRuleSet",
+    "MemberFacts",
     "OrderReward",
     "Period",
     "ReferralReward",
     "Reward",
     "RuleTable",
     "Scoped",
+    "Test",
 ]
 
 
@@ -36,6 +38,13 @@ class Scoped(Protocol):
     def channel(self) -> str | None: ...
     @property
     def campaign_codes(self) -> tuple[str, ...]: ...
+
+
+class MemberFacts(Protocol):
+    """What rules ask about the member, as of the event; read only when it is asked for."""
+
+    @property
+    def at_ms(self) -> int: ...
 
 
 class Period(StrEnum):
@@ -58,6 +67,17 @@ class CompiledCap:
     limits: tuple[tuple[Period, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One thing that a rule asks of an event."""
+
+    path: str
+    """Where it stands in the rule, such as `scope.stores`."""
+    holds: Callable[[Scoped, MemberFacts], bool]
+    says: Callable[[Scoped, MemberFacts], str]
+    """What is asked and what the event has, in words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
     """What every compiled rule has. `matches` is None for a rule that holds everywhere."""
@@ -66,12 +86,18 @@ class Reward:
     rule_version: int
     ruleset_hash: str
     wallet: str
-    matches: Callable[[Scoped], bool] | None
+    matches: Callable[[Scoped, MemberFacts], bool] | None
     caps: tuple[CompiledCap, ...] = ()
     """The rule's own, then those that it shares."""
     budget: str | None = None
     limited: bool = False
     """Whether it has caps or a budget: less may be granted than it gives."""
+    tests: tuple[Test, ...] = ()
+    """What `matches` asks, one by one: for whoever wants to know why it does not match."""
+
+    def why_not(self, event: Scoped, facts: MemberFacts) -> str:
+        """Return the first test that an event fails, in words; `matches` has said that it does."""
+        return next(test.says(event, facts) for test in self.tests if not test.holds(event, facts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

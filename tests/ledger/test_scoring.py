@@ -1,0 +1,68 @@
+"""What rules that were looked at say about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ledger_support import Bench, programme, rule
+
+from pointstream.contracts.decoding import Decoded, decode
+from pointstream.contracts.inputs import OrderPaid
+from pointstream.contracts.wire import dumps
+from pointstream.ledger.facts import Facts
+from pointstream.ledger.records import Line, Order
+from pointstream.ledger.scoring import Trace, score_order
+
+RULES = (
+    rule("spend", per_minor=100, points=2),
+    rule("order_bonus", points=50, scope={"stores": ["s1", "s2"]}),
+)
+
+
+def paid(**fields: Any) -> tuple[OrderPaid, Order]:
+    """An order of 30.00, and its record."""
+    body = {
+        "event_id": "e1",
+        "type": "order.paid",
+        "member_id": "m1",
+        "occurred_at": "2026-03-02T10:00:00Z",
+        "order_id": "o1",
+        "currency": "CNY",
+        "paid_minor": 3_000,
+        **fields,
+    }
+    decoded = decode("orders", b"m1", dumps(body), ())
+    assert isinstance(decoded, Decoded)
+    assert isinstance(decoded.event, OrderPaid)
+    event = decoded.event
+    lines = [Line(line.line_id, line.paid_minor, line.earns) for line in event.lines]
+    order = Order(0, event.paid_minor, event.occurred_at_ms, None, None, None, [], lines)
+    return event, order
+
+
+@pytest.mark.parametrize(
+    ("store_id", "matched", "says"),
+    [
+        ("s1", True, "50 points for 3000 minor units"),
+        ("s9", False, "scope.stores: store_id is 's9', not one of ['s1', 's2']"),
+    ],
+)
+def test_a_trace_tells_of_every_rule(store_id: str, matched: bool, says: str) -> None:
+    """Of those that match and of those that do not, with what decided it; the score is the same."""
+    compiled = programme(*RULES)
+    bench = Bench(compiled)
+    bench.order("o0", 1)
+    event, order = paid(store_id=store_id)
+    table = bench.ledger._book.rules_at(event.occurred_at_ms)
+    facts = Facts(bench.ledger._book, bench.account(), event.occurred_at_ms)
+    trace: Trace = []
+
+    dues = score_order(table, event, order, facts, trace)
+
+    assert dues == score_order(table, event, order, facts)
+    assert [(row.rule_id, row.matched, row.points) for row in trace] == [
+        ("spend", True, 60),
+        ("order_bonus", matched, 50 if matched else 0),
+    ]
+    assert [row.says for row in trace] == ["60 points for 3000 minor units", says]
