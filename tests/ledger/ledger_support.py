@@ -338,9 +338,9 @@ class Bench:
         return [e["amount"] for e in self.entries if e["type"] == f"points.{kind}"]
 
     def books(self) -> dict[bytes, bytes]:
-        """The state without the partition's clock, which moves with every record."""
+        """The state without what is the partition's own, such as its clock."""
         self.flush()
-        return {key: value for key, value in self.state.values.items() if key != b"z"}
+        return {key: value for key, value in self.state.values.items() if key[:1] != b"z"}
 
 
 def outcomes(*decisions: Decision) -> list[Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ledger_support import SPEND, Bench, programme, rule
+from ledger_support import SPEND, Bench, outcomes, programme, rule
 
 from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger import Outcome, StateCorrupt
@@ -179,3 +179,33 @@ def test_payment_of_many_lots_is_kept_in_parts_and_comes_back_whole() -> None:
 
     assert bench.lots() == before
     assert sum(bench.moved("restored")) == 3 * 1_201 - 1
+
+
+def test_a_longer_window_makes_nothing_count_twice() -> None:
+    """What was taken before is forgotten as it was to be: until then it is too old as well."""
+    short: dict[str, Any] = {"dedup_window": "P4D", "refund_window": "P6D"}
+    bench = Bench(programme(**short))
+    at_ms = bench.now_ms
+    bench.order("o1", 100, event_id="e1", occurred_ms=at_ms)
+    bench.redeem(10, event_id="c1", occurred_ms=at_ms)
+    bench.later(days=3)
+    bench.programme = programme(dedup_window="P30D", refund_window="P60D")
+    bench.restart()
+    bench.order("o2", 1, event_id="e2", occurred_ms=bench.now_ms - 1)
+    bench.later(days=2)
+    bench.restart()
+
+    redeemed = bench.redeem(10, event_id="c1", occurred_ms=at_ms)
+    bench.later(days=2)
+    ordered = bench.order("o1", 100, event_id="e3", occurred_ms=at_ms)
+
+    assert outcomes(redeemed, ordered) == [Outcome.TOO_OLD, Outcome.TOO_OLD]
+    assert bench.available() == 91
+    # What comes from then on has the longer windows.
+    asked_ms = bench.now_ms
+    bench.redeem(10, event_id="c2", occurred_ms=asked_ms)
+    bench.later(days=20)
+    again = bench.redeem(10, event_id="c2", occurred_ms=asked_ms)
+    assert again.outcome is Outcome.COMMAND_ALREADY_ANSWERED
+    late = bench.order("o3", 5, event_id="e5", occurred_ms=asked_ms)
+    assert late.outcome is Outcome.POINTS_AWARDED

@@ -135,6 +135,24 @@ def test_what_was_refused_before_a_merge_stays_refused_for_that_reason(kind: str
     assert told[0]["reason"] in ("recipient_frozen", "consent_denied")
 
 
+@pytest.mark.case(32)
+def test_a_merge_that_is_forgotten_is_not_answered_anew() -> None:
+    """Accepted once, it is too old when it comes again after the time for which it is known."""
+    bench = Bench()
+    bench.order("o1", 1, member="old")
+    bench.order("o2", 1, member="new")
+    at_ms = bench.now_ms
+    merge(bench, event_id="c1", occurred_ms=at_ms)
+    bench.later(days=31)
+
+    again = bench.command(
+        "account.merge", "old", into_member_id="new", event_id="c1", occurred_ms=at_ms
+    )
+
+    assert again.outcome is Outcome.TOO_OLD
+    assert [answer["outcome"] for answer in bench.answers] == ["accepted"]
+
+
 def test_two_commands_of_one_id_keep_their_own_answers() -> None:
     """One of the survivor, and one that came along with a merge and is answered later."""
     bench = Slow()

@@ -37,6 +37,7 @@ from pointstream.ledger.state import (
     order_key,
     rule_set_key,
 )
+from pointstream.ledger.windows import Windows
 from pointstream.rules.compile import CompiledProgramme, compile_rule_set
 from pointstream.rules.model import CompiledRuleSet, Reward, RuleTable
 
@@ -70,6 +71,7 @@ class Book:
         self.programme: Final = programme
         self.state: KeyValues
         self.memory: Memory
+        self.windows: Windows
         self.now_ms = 0
         self.timers: Final = Schedule()
         self.entries: list[Entry] = []

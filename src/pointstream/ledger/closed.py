@@ -54,6 +54,12 @@ def closed(
                 source,
             )
             return Decision(Outcome.ID_REUSED_WITH_OTHER_CONTENT, dead_letters=[letter])
+        at_ms = event.occurred_at_ms
+        if at_ms <= book.now_ms - book.windows.of_command(at_ms):
+            # Whether it was answered before, and how, is not known any more.
+            words = "the command is older than commands are remembered"
+            letter = DeadLetter(DeadLetterCode.TOO_OLD, words, source)
+            return Decision(Outcome.TOO_OLD, dead_letters=[letter])
         decision = rejected(account, event, Reason.ACCOUNT_MERGED)
         book.memory.keep_event(
             account.member,

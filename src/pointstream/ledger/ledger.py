@@ -66,6 +66,7 @@ from pointstream.ledger.state import (
 )
 from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
+from pointstream.ledger.windows import Windows
 from pointstream.rules.compile import CompiledProgramme
 
 __all__ = ["ACCOUNTS_KEPT", "Ledger"]
@@ -144,7 +145,7 @@ class Ledger:
         self._memory = self._book.memory = Memory(programme.dedup_window_ms, dedupe=dedupe)
         self._stored = b""
         self._behind = False
-        self._shortest_memory_ms = min(programme.dedup_window_ms, programme.refund_window_ms)
+        self._windows = self._book.windows = Windows(programme)
 
     @property
     def behind(self) -> bool:
@@ -236,7 +237,7 @@ class Ledger:
         known = memory.known_event(member, event_id)
         if known is not None:
             return _known(known, digest, source)
-        if occurred_ms <= book.now_ms - self._shortest_memory_ms:
+        if occurred_ms <= book.now_ms - self._windows.shortest_ms:
             memory_ms = self._memory_of(event)
             if memory_ms is not None and occurred_ms <= book.now_ms - memory_ms:
                 return dead(
@@ -312,10 +313,10 @@ class Ledger:
         by business keys. A member event tells what the member is, however often it comes.
         """
         if isinstance(event, CommandEnvelope):
-            return self._programme.dedup_window_ms
+            return self._windows.of_command(event.occurred_at_ms)
         if isinstance(event, MemberRegistered | MemberUpdated):
             return None
-        return self._programme.refund_window_ms
+        return self._windows.of_event(event.occurred_at_ms)
 
     def _load(self, state: KeyValues) -> None:
         book, memory = self._book, self._memory
@@ -325,6 +326,7 @@ class Ledger:
             book.now_ms = memory.now_ms = int.from_bytes(stored[1:9], "big")
             memory.new = int.from_bytes(stored[9:13], "big")
             memory.cursor = stored[13:]
+        self._windows.load(state, book.now_ms)
         schedule_all(book)
 
     def _finish(self, decision: Decision) -> Decision:

@@ -24,6 +24,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     w member NUL transfer                     transfer on its way from a member, with its lots
     x                                         sums of the accounts that were erased
     z                                         partition: its time, and where the sweep stands
+    zw                                        for how long events were to be remembered so far
 
 Everything that is only remembered for a while has an upper-case kind, and a value that begins with
 the time until which it counts. That makes them one range for the sweep:
@@ -53,6 +54,7 @@ __all__ = [
     "SLIDING_FROM",
     "TIMER_START",
     "TIMER_STOP",
+    "WINDOWS_KEY",
     "KeyValues",
     "account_key",
     "business_key",
@@ -110,6 +112,7 @@ SLIDING_FROM: Final = NEVER - (1 << 30)
 counted (`sliding`). Such lots are spent after those that expire at a fixed time."""
 
 PARTITION_KEY: Final = b"z"
+WINDOWS_KEY: Final = b"zw"
 ERASED_SUMS_KEY: Final = b"x"
 MEMORY_START: Final = b"A"
 MEMORY_STOP: Final = b"["
