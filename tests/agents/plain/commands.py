@@ -132,6 +132,8 @@ class Commands(Books):
                 member.flows[wallet, "adjusted_up"] += debt
                 member.debt[wallet] = 0
                 self.tell(member, "adjusted", wallet, debt, 0)
+        for parked in sorted(member.parked, key=lambda parked: str(parked.event["order_id"])):
+            self.letter(member, "account_erased", parked.event)
         member.erased = event
         member.lots, member.parked = [], []
         member.holds = {}
