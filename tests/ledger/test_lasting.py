@@ -209,3 +209,38 @@ def test_a_longer_window_makes_nothing_count_twice() -> None:
     assert again.outcome is Outcome.COMMAND_ALREADY_ANSWERED
     late = bench.order("o3", 5, event_id="e5", occurred_ms=asked_ms)
     assert late.outcome is Outcome.POINTS_AWARDED
+
+
+@pytest.mark.parametrize("kind", ["lifetime", "calendar", "rolling"])
+def test_what_a_tier_measures_never_outgrows_a_record(kind: str) -> None:
+    """Orders of the largest sums, without end: they are taken, and the member stays at the top."""
+    window = {"kind": kind, **({"days": 30} if kind == "rolling" else {})}
+    tiers = [{"id": "base", "threshold": 0}, {"id": "top", "threshold": 500}]
+    ladder = {"id": "money", "qualified_by": "money", "window": window, "tiers": tiers}
+    bench = Bench(programme(ladders=[ladder]), batch=1_000)
+    line = {"line_id": "1", "quantity": 1, "paid_minor": 10**15, "earns": False}
+
+    for number in range(20):
+        bench.order(f"o{number}", 10**13, lines=[line])
+        bench.later(days=number % 2)
+
+    rank = bench.account().tiers["money"]
+    assert rank.tier == "top"
+    assert max(rank.amount, *(amount for _, amount in rank.periods), 0) <= 2**53
+    bench.later(days=90)
+
+
+def test_points_that_come_back_are_not_redeemed_beyond_all_numbers() -> None:
+    """Spent on orders that are returned, the same points are spent again, but not for ever."""
+    bench = Bench(batch=100)
+    for _ in range(5):
+        bench.adjust(10**15)
+    last = None
+    for number in range(12):
+        last = bench.redeem(10**15, order_id=f"o{number}")
+        bench.order(f"o{number}", 1)
+        bench.cancel(f"o{number}")
+
+    assert last is not None
+    assert last.outcome is Outcome.LIMIT_REACHED
+    assert bench.wallet().redeemed == 9 * 10**15

@@ -46,7 +46,7 @@ def checkin_recorded(
     again = book.memory.knows(key)
     # No key but the event's id keeps a second check-in of a day from counting twice: what is older
     # than an id is remembered for may have been paid already.
-    may_repeat = book.now_ms - cause.occurred_ms < programme.dedup_window_ms
+    may_repeat = book.now_ms - cause.occurred_ms < book.windows.of_command(cause.occurred_ms)
     account = book.account(event.member_id, member)
     joined = None if again else _joined(book, account, day, cause.occurred_ms)
     merged = Run(day, day)

@@ -7,6 +7,8 @@ is in the account, so that the orders of today read and write no more than the a
 
 from __future__ import annotations
 
+from typing import Final
+
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_list
@@ -16,6 +18,10 @@ from pointstream.ledger.state import NEVER, day_key, days_prefix, prefix_stop
 from pointstream.rules.ladders import CompiledLadder
 
 __all__ = ["count", "join", "measured", "rank_on", "roll", "rolls_ms", "this_period"]
+
+_MOST: Final = (1 << 53) - 1
+"""Amounts end here, on either side of zero. Without an end, orders of the largest sums would add up
+to a number that no value can hold, and the partition would stop for good."""
 
 
 def count(
@@ -115,7 +121,7 @@ def join(
     `days` are those of a rolling window that had keys of their own, with the amount of each.
     """
     if ladder.window == "lifetime":
-        rank.amount += other.amount
+        rank.amount = _bounded(rank.amount + other.amount)
     elif ladder.window == "calendar":
         for period, amount in other.periods:
             _add_to_period(book, ladder, rank, period, amount)
@@ -129,7 +135,7 @@ def _add(
     book: Book, account: Account, ladder: CompiledLadder, rank: Rank, amount: int, earned_ms: int
 ) -> None:
     if ladder.window == "lifetime":
-        rank.amount += amount
+        rank.amount = _bounded(rank.amount + amount)
         return
     if ladder.window == "calendar":
         _add_to_period(book, ladder, rank, ladder.period_at(earned_ms), amount)
@@ -146,7 +152,7 @@ def _add_to_period(
         return
     for row in rank.periods:
         if row[0] == period:
-            row[1] += amount
+            row[1] = _bounded(row[1] + amount)
             return
     rank.periods.append([period, amount])
     rank.periods.sort()
@@ -155,9 +161,9 @@ def _add_to_period(
 def _add_to_day(
     book: Book, account: Account, ladder: CompiledLadder, rank: Rank, day: int, amount: int
 ) -> None:
-    rank.amount += amount
+    rank.amount = _bounded(rank.amount + amount)
     if day == rank.last_day:
-        rank.last_amount += amount
+        rank.last_amount = _bounded(rank.last_amount + amount)
         return
     if day > rank.last_day:
         if rank.last_amount:
@@ -167,10 +173,14 @@ def _add_to_day(
     else:
         key = day_key(account.member, ladder.id, day)
         value = book.state.get(key)
-        amount += decode_list(value)[0] if value is not None else 0
+        amount = _bounded(amount + (decode_list(value)[0] if value is not None else 0))
         if amount:
             book.state.put(key, encode_list([amount]))
         elif value is not None:
             book.state.delete(key)
     if rank.first_day < 0 or day < rank.first_day:
         rank.first_day = day
+
+
+def _bounded(amount: int) -> int:
+    return max(-_MOST, min(_MOST, amount))

@@ -26,7 +26,7 @@ from typing import Any, Final
 from pointstream.contracts.inputs import PointsRedeem
 from pointstream.contracts.vocabulary import MovementType, Reason
 from pointstream.ledger.answers import MAIN_WALLET, accepted, answer_of, rejected
-from pointstream.ledger.book import Book, lot_change
+from pointstream.ledger.book import MAX_POINTS, Book, lot_change
 from pointstream.ledger.catalogue import Item, item
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_list
@@ -61,6 +61,8 @@ def points_redeemed(book: Book, account: Account, event: PointsRedeem, cause: Ca
     points = event.points or 0  # the contract: there is a number, or an item
     if _lacks(book, account, wallet, points, cause):
         return rejected(account, event, Reason.INSUFFICIENT_POINTS, wallet)
+    if _too_many(account, wallet, points):
+        return rejected(account, event, Reason.LIMIT_REACHED, wallet)
     _spend(book, account, wallet, points, cause, event.order_id)
     return accepted(account, event, Outcome.POINTS_REDEEMED, wallet)
 
@@ -112,6 +114,8 @@ def _item_redeemed(
     reason = _refused(book, account, event, wanted, item_id, quantity, cause.occurred_ms)
     if reason is None and _lacks(book, account, wallet, points, cause):
         reason = Reason.INSUFFICIENT_POINTS
+    if reason is None and _too_many(account, wallet, points):
+        reason = Reason.LIMIT_REACHED
     if reason is not None:
         return rejected(account, event, reason, wallet)
     if wanted.limited:
@@ -174,6 +178,14 @@ def _lacks(book: Book, account: Account, wallet: str, points: int, cause: Cause)
     # A command may be dated a little ahead of partition time: what is gone by then is no balance.
     alive_ms = max(book.now_ms, cause.occurred_ms)
     return spendable(book, account, wallet, alive_ms) < points
+
+
+def _too_many(account: Account, wallet: str, points: int) -> bool:
+    """Tell whether more would have been redeemed by then than a number of a record can say.
+
+    What is spent on orders that are returned can be spent again and again.
+    """
+    return account.wallets[wallet].redeemed + points > MAX_POINTS
 
 
 def _spend(
