@@ -42,6 +42,8 @@ def _said(result: Result) -> str:
         ["catalogue", "publish"],
         ["catalogue", "withdraw"],
         ["catalogue", "list"],
+        ["rules", "check"],
+        ["rules", "diff"],
         ["watch"],
         ["balance"],
         ["explain"],

@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from pointstream.cli import account, catalogue, demo, forecast, rules, service, stream, watch
+from pointstream.cli import (
+    account,
+    catalogue,
+    demo,
+    forecast,
+    rulefiles,
+    rules,
+    service,
+    stream,
+    watch,
+)
 from pointstream.cli.output import console
 
 __all__ = ["app"]
@@ -49,6 +59,8 @@ app.command(epilog=stream.GENERATE_EXAMPLES)(stream.generate)
 app.command(epilog=stream.PUBLISH_EXAMPLES)(stream.publish)
 app.add_typer(catalogue.catalogue_app)
 app.add_typer(rules.rules_app)
+rules.rules_app.command(epilog=rulefiles.CHECK_EXAMPLES)(rulefiles.check)
+rules.rules_app.command(epilog=rulefiles.DIFF_EXAMPLES)(rulefiles.diff)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)

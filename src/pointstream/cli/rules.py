@@ -8,9 +8,7 @@ __all__ = ["rules_app"]
 
 rules_app = typer.Typer(
     name="rules",
-    help="Check, publish, withdraw and list rule sets.",
+    help="Check, compare and write rule sets: what earns how many points.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    # Shown as soon as there is a command in it.
-    hidden=True,
 )
