@@ -13,7 +13,7 @@ from .deployment import CLERK, Deployment, by_member, now_ms
 
 pytestmark = pytest.mark.broker
 
-PROGRAMME = {"wallets": [{"id": "points", "activation": {"after": "PT5S"}}]}
+PROGRAMME = {"wallets": [{"id": "points", "activation": {"after": "PT7S"}}]}
 
 
 def seen(club: Deployment) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def test_worker_that_was_down_over_three_boundaries_replays_each_in_order(deploy
     down.start()
     up.start()
     begin = now_ms()
-    first, second, third = (begin + 5_000 + 1_000 * n for n in range(3))
+    first, second, third = (begin + 7_000 + 1_000 * n for n in range(3))
 
     def command(event_id: str, kind: str, **fields: Any) -> dict[str, Any]:
         return {
