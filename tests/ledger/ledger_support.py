@@ -145,8 +145,11 @@ class Bench:
 
     def give_body(self, body: dict[str, Any]) -> Decision:
         """Give one event as it stands on the wire."""
-        topic = topic_of_type(body["type"])
-        key, value = body["member_id"].encode(), dumps(body)
+        key = body.get("member_id") or body["ruleset_id"]
+        return self.give_record(topic_of_type(body["type"]), key.encode(), dumps(body))
+
+    def give_record(self, topic: str, key: bytes, value: bytes | None) -> Decision:
+        """Give one record of an input topic."""
         decoded = decode(topic, key, value, ())
         assert isinstance(decoded, Decoded), decoded
         source = Source(topic, 0, self.offset, self.now_ms, key, value, self.headers)

@@ -5,24 +5,28 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import structlog
+
 from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
 from pointstream.contracts.wire import cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
 from pointstream.ledger.closed import forwarded_source
-from pointstream.ledger.decision import Effects, Entry
+from pointstream.ledger.decision import Effects, Entry, Outcome
 from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
 from pointstream.operations.placement import partition_of
 
 __all__ = ["INPUTS", "MEMBER_INPUTS", "MESSAGES", "TICKS", "PointsProcessor"]
+
+logger = structlog.get_logger(__name__)
 
 #: The inputs that meet in a member's partition, by suffix.
 MEMBER_INPUTS = ("orders", "check-ins", "referrals", "activities", "members", "commands")
 TICKS = "internal.ticks"
 MESSAGES = "internal.messages"
 #: All that a partition task takes, but for the passing of time.
-INPUTS = (*MEMBER_INPUTS, "catalogue", MESSAGES)
+INPUTS = (*MEMBER_INPUTS, "catalogue", "rules", MESSAGES)
 #: All lots of a month expire at one instant: more than one transaction can hold.
 _TIMERS_PER_BATCH = 1000
 
@@ -71,6 +75,7 @@ class PointsProcessor:
         self._output = output
         self._timers_left = _TIMERS_PER_BATCH
         self._ledger.open(state)
+        self._tell_set_aside()
 
     def process(self, records: Sequence[InputRecord]) -> int:
         """See `engine.Processor`."""
@@ -146,6 +151,18 @@ class PointsProcessor:
         else:
             decision = self._ledger.receive(message, _source(record))
             self._send_decision(MESSAGES, decision, output)
+            self._tell_set_aside()
+
+    def _tell_set_aside(self) -> None:
+        """Say loudly which accepted rule sets count for nothing in this process."""
+        for aside in self._ledger.take_set_aside():
+            self.outcomes["rules", Outcome.RULESET_SET_ASIDE] += 1
+            logger.error(
+                "rule set set aside: it counts for nothing until the programme has what it needs",
+                rule_set=aside.rule_set,
+                version=aside.version,
+                reason=aside.reason,
+            )
 
     # -- sending -----------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ class RuleSet(_Span):
     rule sets with different ids are in force side by side."""
 
     id: Identifier
-    version: int = Field(strict=True, ge=1)
+    version: int = Field(strict=True, ge=1, le=2_147_483_647)
     description: str = ""
     rules: tuple[Rule, ...] = Field(min_length=1, max_length=1_000)
     caps: tuple[SharedCap, ...] = Field((), max_length=100)

@@ -117,6 +117,7 @@ class DeadLetterCode(StrEnum):
     LINE_UNKNOWN = "line_unknown"
     POINTS_OUT_OF_RANGE = "points_out_of_range"
     ACCOUNT_ERASED = "account_erased"
+    RULESET_INVALID = "ruleset_invalid"
 
 
 class Role(StrEnum):

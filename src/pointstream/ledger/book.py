@@ -20,7 +20,7 @@ from pointstream.ledger.codec import (
     encode_order,
     remembered_until_ms,
 )
-from pointstream.ledger.decision import Answer, Effects, Entry
+from pointstream.ledger.decision import Answer, Effects, Entry, SetAside
 from pointstream.ledger.errors import BooksDisagree, ConservationBreach, StateCorrupt
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
@@ -89,6 +89,8 @@ class Book:
         self._texts: dict[int, str] = {}
         self.rules: Final = programme.rule_book()
         """The rule sets that this partition knows, and since when and until when each holds."""
+        self.set_aside: Final[list[SetAside]] = []
+        """Rule sets of the state that are not used, until somebody has told of them."""
         self._rule_sets: dict[str, CompiledRuleSet] = {
             version.compiled.hash: version.compiled for version in programme.versions
         }
@@ -194,6 +196,14 @@ class Book:
     def rules_at(self, at_ms: int) -> RuleTable:
         """Return the rules in force at an instant, as this partition knows them now."""
         return self.rules.tables.at(at_ms)
+
+    def know_rule_set(self, compiled: CompiledRuleSet) -> None:
+        """Have a rule set at hand by its hash: events may be scored with it from now on."""
+        self._rule_sets[compiled.hash] = compiled
+
+    def forget_rule_set(self, hash_: str) -> None:
+        """Have a rule set at hand no longer. What was kept for orders stays in the state."""
+        self._rule_sets.pop(hash_, None)
 
     def keep_rule_set(self, hash_: str) -> None:
         """Store a rule set that an order was scored with.

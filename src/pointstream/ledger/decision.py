@@ -17,6 +17,7 @@ __all__ = [
     "Effects",
     "Entry",
     "Outcome",
+    "SetAside",
     "Source",
     "Standing",
 ]
@@ -83,6 +84,8 @@ class Outcome(StrEnum):
     REVIEW_REJECTED = "review_rejected"
     ITEM_PUBLISHED = "item_published"
     ITEM_WITHDRAWN = "item_withdrawn"
+    RULESET_PUBLISHED = "ruleset_published"
+    RULESET_WITHDRAWN = "ruleset_withdrawn"
 
     # Under way: the answer comes later
     STOCK_ASKED = "stock_asked"
@@ -97,9 +100,15 @@ class Outcome(StrEnum):
     WITHDRAWN_FOR_ALL_ACCOUNTS = "withdrawn_for_all_accounts"
     HOLD_TIMED_OUT = "hold_timed_out"
     CONSENT_NEVER_CAME = "consent_never_came"
+    RULESET_DROPPED = "ruleset_dropped"
+    """Versions of a rule set that no event can ask for any more."""
 
     # Messages of owners of other partitions
     ITEM_TOLD = "item_told"
+    RULESET_TOLD = "ruleset_told"
+    RULESET_ENDED = "ruleset_ended"
+    RULESET_SET_ASIDE = "ruleset_set_aside"
+    """Accepted by its owner, but it does not fit the programme of this process."""
     GRANTED = "granted"
     NOT_GRANTED = "not_granted"
     GRANT_TAKEN_BACK = "grant_taken_back"
@@ -123,7 +132,7 @@ class Outcome(StrEnum):
     ACTIVITY_ALREADY_AWARDED = "activity_already_awarded"
     MEMBER_KNOWN_LATER = "member_known_later"
     ITEM_KNOWN_LATER = "item_known_later"
-    NOT_FOR_THE_LEDGER = "not_for_the_ledger"
+    RULESET_ALREADY_KNOWN = "ruleset_already_known"
 
     # Commands rejected
     INSUFFICIENT_POINTS = "insufficient_points"
@@ -164,6 +173,7 @@ class Outcome(StrEnum):
     CURRENCY_NOT_SUPPORTED = "currency_not_supported"
     LINE_UNKNOWN = "line_unknown"
     POINTS_OUT_OF_RANGE = "points_out_of_range"
+    RULESET_INVALID = "ruleset_invalid"
 
 
 @dataclass(slots=True)
@@ -194,6 +204,15 @@ class Decision:
     result: Answer | None = None
     dead_letters: list[DeadLetter] = field(default_factory=list)
     effects: Effects | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A version of a rule set that is in the state and not used, and why."""
+
+    rule_set: str
+    version: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

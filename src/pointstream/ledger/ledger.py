@@ -45,7 +45,7 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.closed import closed, keep_erasure, readdressed
 from pointstream.ledger.commands import command_given
 from pointstream.ledger.dated import schedule_all
-from pointstream.ledger.decision import Decision, Outcome, Source, Standing
+from pointstream.ledger.decision import Decision, Outcome, SetAside, Source, Standing
 from pointstream.ledger.earning import (
     activity_recorded,
     checkin_recorded,
@@ -58,6 +58,7 @@ from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
 from pointstream.ledger.messaging import received
 from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
+from pointstream.ledger.rulebook import load_rule_sets, rule_set_published, rule_set_withdrawn
 from pointstream.ledger.standing import standing_of
 from pointstream.ledger.state import (
     PARTITION_KEY,
@@ -164,6 +165,12 @@ class Ledger:
     def by_events(self) -> bool:
         """Whether partition time is the latest event's, and not the broker's (`clock: events`)."""
         return self._programme.source.clock is Clock.EVENTS
+
+    def take_set_aside(self) -> list[SetAside]:
+        """Return the rule sets that were found not to fit this programme since the last call."""
+        found = list(self._book.set_aside)
+        self._book.set_aside.clear()
+        return found
 
     def event_time_ms(self, event: InputEvent | Withdrawn, timestamp_ms: int) -> int:
         """Return the time to advance to before an event, with `clock: events`; 0 for none.
@@ -277,7 +284,13 @@ class Ledger:
             if occurred_ms > book.now_ms + self._programme.future_tolerance_ms:
                 return _too_far_in_future(book, occurred_ms, source)
             return item_published(book, event, digest, source)
-        return Decision(Outcome.NOT_FOR_THE_LEDGER)
+        if isinstance(event, RulesetWithdrawn):
+            return rule_set_withdrawn(book, event, source)
+        # With the clock of the events, the partition may stand at a time long ago.
+        now_ms = max(book.now_ms, source.timestamp_ms)
+        if event.occurred_at_ms > now_ms + self._programme.future_tolerance_ms:
+            return _too_far_in_future(book, event.occurred_at_ms, source)
+        return rule_set_published(book, event, source)
 
     def receive(self, message: Message, source: Source) -> Decision:
         """Decide about a message from the owner of another partition, or from this one.
@@ -326,6 +339,7 @@ class Ledger:
             book.now_ms = memory.now_ms = int.from_bytes(stored[1:9], "big")
             memory.new = int.from_bytes(stored[9:13], "big")
             memory.cursor = stored[13:]
+            load_rule_sets(book)
         self._windows.load(state, book.now_ms)
         schedule_all(book)
 

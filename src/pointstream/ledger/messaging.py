@@ -14,6 +14,12 @@ from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.grants import Continuation, ForErased, GrantKind, KnownLimit
 from pointstream.ledger.messages import Message
 from pointstream.ledger.redeeming import stock_for_erased, stock_given
+from pointstream.ledger.rulebook import (
+    RULESET_ENDED,
+    RULESET_TOLD,
+    rule_set_ended,
+    rule_set_told,
+)
 from pointstream.ledger.transfers import transfer_sent, transfer_settled
 
 __all__ = ["received"]
@@ -45,6 +51,8 @@ def _grant_returned(book: Book, message: Message, source: Source) -> Decision:
 
 _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     ITEM_TOLD: item_told,
+    RULESET_TOLD: rule_set_told,
+    RULESET_ENDED: rule_set_ended,
     grants.GRANT_ASKED: _grant_asked,
     grants.GRANT_GIVEN: _grant_given,
     grants.GRANT_RETURNED: _grant_returned,

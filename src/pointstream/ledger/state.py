@@ -5,6 +5,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
 
     a member                                  account: totals, seq, streaks; of bounded size
     m member                                  profile: what member events told
+    k rule-set NUL number                     version of a rule set, as its owner told it
     l member NUL wallet NUL expires earned id spendable lot, in the order of spending
     q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
     c item                                    catalogue item, as its owner took it
@@ -23,6 +24,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     v member NUL flag                         command that waits for a second actor's consent
     w member NUL transfer                     transfer on its way from a member, with its lots
     x                                         sums of the accounts that were erased
+    y rule-set                                what its owner knows of a rule set
     z                                         partition: its time, and where the sweep stands
     zw                                        for how long events were to be remembered so far
 
@@ -54,6 +56,8 @@ __all__ = [
     "SLIDING_FROM",
     "TIMER_START",
     "TIMER_STOP",
+    "TOLD_RULE_SETS_START",
+    "TOLD_RULE_SETS_STOP",
     "WINDOWS_KEY",
     "KeyValues",
     "account_key",
@@ -93,9 +97,12 @@ __all__ = [
     "redeemed_key",
     "redeemed_prefix",
     "rule_set_key",
+    "rule_set_owner_key",
     "sent_key",
     "time_bytes",
     "timer_key",
+    "told_rule_set_key",
+    "told_rule_set_prefix",
     "transfer_key",
     "under_way_key",
     "under_way_prefix",
@@ -118,6 +125,8 @@ MEMORY_START: Final = b"A"
 MEMORY_STOP: Final = b"["
 TIMER_START: Final = b"t"
 TIMER_STOP: Final = b"u"
+TOLD_RULE_SETS_START: Final = b"k"
+TOLD_RULE_SETS_STOP: Final = b"l"
 
 
 class KeyValues(Protocol):
@@ -204,6 +213,19 @@ def redeemed_key(member: bytes, item_id: str) -> bytes:
 
 def rule_set_key(hash_: str) -> bytes:
     return b"r" + hash_.encode()
+
+
+def rule_set_owner_key(rule_set_id: str) -> bytes:
+    return b"y" + rule_set_id.encode()
+
+
+def told_rule_set_prefix(rule_set_id: str) -> bytes:
+    return b"k%b\0" % rule_set_id.encode()
+
+
+def told_rule_set_key(rule_set_id: str, version: int) -> bytes:
+    """Return the key of a version; that of the number 0 says when others were withdrawn."""
+    return told_rule_set_prefix(rule_set_id) + version.to_bytes(4, "big")
 
 
 def lots_prefix(member: bytes, wallet: str) -> bytes:

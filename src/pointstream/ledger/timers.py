@@ -17,6 +17,7 @@ from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timed_out
 from pointstream.ledger.parking import give_up
 from pointstream.ledger.reminders import remind
+from pointstream.ledger.rulebook import drop_old_versions
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.tiers import review
 from pointstream.ledger.walks import walk_on
@@ -34,6 +35,8 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         return consent_never_came(book, what[1:])
     if what[:1] == b"j":
         return walk_on(book, walks_of(book.programme), what[1:], due_ms)
+    if what[:1] == b"k":
+        return drop_old_versions(book, what[1:])
     if what[:1] != b"a":
         raise StateCorrupt(f"a timer of the unknown kind {what[:1]!r}")
     member = what[1:]

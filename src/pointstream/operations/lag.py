@@ -61,7 +61,7 @@ def input_topics(prefix: str) -> tuple[str, ...]:
     return tuple(
         spec.name
         for spec in topic_specs(prefix)
-        if (spec.direction == "in" and spec.suffix != "rules") or spec.suffix == "internal.messages"
+        if spec.direction == "in" or spec.suffix == "internal.messages"
     )
 
 

@@ -117,10 +117,16 @@ class RuleBook:
             self._published[version.id, version.number] = version
         self._renew()
 
-    def drop(self, id: str, number: int) -> None:
-        """Take out a version that was put in; one that is not there stays so."""
-        if self._published.pop((id, number), None) is not None:
+    def published(self, id: str) -> list[Version]:
+        """Return the versions of one rule set that were put in."""
+        return [version for version in self._published.values() if version.id == id]
+
+    def drop(self, id: str, number: int) -> Version | None:
+        """Take out a version that was put in, and return it; None if it is not there."""
+        dropped = self._published.pop((id, number), None)
+        if dropped is not None:
             self._renew()
+        return dropped
 
     def bound(self, id: str, bounds: Sequence[tuple[int, int]]) -> None:
         """Let versions of the programme itself end: (number, at_ms) ends those up to a number.
