@@ -44,6 +44,8 @@ def _said(result: Result) -> str:
         ["catalogue", "list"],
         ["rules", "check"],
         ["rules", "diff"],
+        ["rules", "new"],
+        ["rules", "templates"],
         ["watch"],
         ["balance"],
         ["explain"],

@@ -15,6 +15,7 @@ from pointstream.cli import (
     forecast,
     rulefiles,
     rules,
+    ruletemplates,
     service,
     stream,
     watch,
@@ -61,6 +62,10 @@ app.add_typer(catalogue.catalogue_app)
 app.add_typer(rules.rules_app)
 rules.rules_app.command(epilog=rulefiles.CHECK_EXAMPLES)(rulefiles.check)
 rules.rules_app.command(epilog=rulefiles.DIFF_EXAMPLES)(rulefiles.diff)
+rules.rules_app.command(epilog=ruletemplates.NEW_EXAMPLES)(ruletemplates.new)
+rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
+    ruletemplates.list_templates
+)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)
