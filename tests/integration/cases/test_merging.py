@@ -99,8 +99,11 @@ def test_an_erased_member_is_nowhere_but_in_the_ledger(deploy: Deploy) -> None:
     club.settle()
 
     assert (club.outcome(command), club.outcome(again)) == ("accepted", "account_erased")
+    # Of each: the refund that waited for its order, and the late order.
     assert sorted((code, body["member_id"]) for code, body in club.letters()) == [
         ("account_erased", alter),
+        ("account_erased", alter),
+        ("account_erased", gone),
         ("account_erased", gone),
     ]
     assert club.standings().keys() == club.standings("mall-sync").keys() == {friend}
