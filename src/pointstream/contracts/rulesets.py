@@ -9,17 +9,34 @@ Points are whole numbers, money is whole minor units of the programme's currency
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from decimal import Decimal
+from hashlib import sha256
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from pointstream.contracts.conditions import (
+    Condition,
+    Earned,
+    LineCondition,
+    mistakes,
+    raise_mistakes,
+)
+from pointstream.contracts.lifetimes import Activation, Expiry
 
 __all__ = [
     "ActivityRule",
     "Cap",
     "CheckInRule",
+    "Draw",
     "Identifier",
+    "MultiplierRule",
     "OrderBonusRule",
+    "Prize",
+    "QuantityRule",
+    "Rate",
     "ReferralRule",
+    "RegisteredRule",
     "Rule",
     "RuleSet",
     "Scope",
@@ -49,6 +66,12 @@ class Scope(_Strict):
     channels: tuple[str, ...] | None = None
     campaign_codes: tuple[str, ...] | None = Field(
         None, description="Holds when the event carries at least one of these codes."
+    )
+    tiers: tuple[str, ...] | None = Field(
+        None, description="Holds when the member has one of these tiers, of any ladder."
+    )
+    segments: tuple[str, ...] | None = Field(
+        None, description="Holds when the member is in at least one of these segments."
     )
 
 
@@ -93,7 +116,38 @@ class SharedCap(Cap):
     )
 
 
+class Prize(_Strict):
+    """One outcome of a draw; `points` may be 0."""
+
+    points: int = Field(strict=True, ge=0, le=1_000_000_000)
+    weight: int = Field(1, strict=True, ge=1, le=1_000_000_000)
+
+
+class Draw(_Strict):
+    """Points drawn from a prize table, by the event's id and a seed.
+
+    Whoever publishes the commitment, the SHA-256 of the seed, before the first draw, and the seed
+    after the last, lets everybody check every draw.
+    """
+
+    seed: Annotated[str, Field(min_length=16, max_length=256)]
+    commitment: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="SHA-256 of the seed (UTF-8), in hexadecimal: it must fit."
+    )
+    prizes: tuple[Prize, ...] = Field(min_length=1, max_length=1_000)
+
+    @model_validator(mode="after")
+    def _fits_the_commitment(self) -> Self:
+        if self.commitment not in (None, sha256(self.seed.encode()).hexdigest()):
+            raise_mistakes("Draw", [(("commitment",), "must be the SHA-256 of the seed")])
+        if not any(prize.points for prize in self.prizes):
+            raise_mistakes("Draw", [(("prizes",), "at least one prize must have points")])
+        return self
+
+
 class _Rule(_Span):
+    earned: ClassVar[Earned]
+
     id: Identifier
     description: str = ""
     wallet: Identifier = "points"
@@ -102,30 +156,151 @@ class _Rule(_Span):
     budget: Identifier | None = Field(
         None, description="The programme's budget that pays for what this rule gives."
     )
+    priority: int = Field(
+        0,
+        strict=True,
+        ge=-1_000,
+        le=1_000,
+        description="Rules of higher priority come first: for caps, and in their group.",
+    )
+    group: Identifier | None = Field(
+        None, description="Of the rules of a group that match, one gives. None: all give."
+    )
+    in_group: Literal["first", "best"] = Field(
+        "best", description="The first by priority, or the one that gives most."
+    )
+    activation: Activation | None = Field(
+        None, description="When its points become spendable, if not as the wallet says."
+    )
+    expiry: Expiry | None = Field(
+        None, description="When its points die, if not as the wallet says."
+    )
+
+    @property
+    def condition(self) -> Condition | None:
+        """What is asked besides the scope."""
+        condition = getattr(self, self.condition_name)
+        return condition if isinstance(condition, Condition) else None
+
+    @property
+    def condition_name(self) -> str:
+        """The field that holds the condition."""
+        return "when"
+
+    @property
+    def about(self) -> Earned:
+        """By what kind of event the rule earns."""
+        return self.earned
+
+    @model_validator(mode="after")
+    def _condition_fits_the_event(self) -> Self:
+        condition = self.condition
+        if condition is not None:
+            found = mistakes(condition, self.about, (self.condition_name,))
+            raise_mistakes(type(self).__name__, list(found))
+        if self.activation is not None and self.activation.on_activity is not None:
+            where = ("activation", "on_activity")
+            message = "only a wallet's points wait for an activity; leave it out"
+            raise_mistakes(type(self).__name__, [(where, message)])
+        return self
 
 
-class SpendRule(_Rule):
-    """`points` for every full `per_minor` of an order's earning money, rounded down per order."""
+class _Conditional(_Rule):
+    when: Condition | None = Field(None, description="Holds only for events that fit this.")
 
-    kind: Literal["spend"]
-    points: Points = 1
-    per_minor: Minor
-    min_minor: int = Field(0, strict=True, ge=0, description="Smaller orders earn nothing by it.")
+
+class _OrderRule(_Conditional):
+    earned: ClassVar[Earned] = Earned.ORDER
+
+    lines: LineCondition | None = Field(
+        None, description="Only lines that fit this count, with their money and pieces."
+    )
     keep_on_refund: bool = Field(
         False, description="Refunds leave what this rule gave, until nothing of the order is left."
     )
 
 
-class OrderBonusRule(_Rule):
-    """A fixed bonus for an order whose earning money reaches `min_minor`."""
+class _Fixed(_Rule):
+    """A rule that gives so many points, or what is drawn."""
+
+    points: Points | None = None
+    draw: Draw | None = None
+
+    @model_validator(mode="after")
+    def _gives_one_thing(self) -> Self:
+        name = type(self).__name__
+        if self.points is None and self.draw is None:
+            raise_mistakes(name, [(("points",), "Field required: points, or a draw")], "missing")
+        if self.points is not None and self.draw is not None:
+            raise_mistakes(name, [(("draw",), "a rule gives points or a draw, not both")])
+        return self
+
+
+class Rate(_Strict):
+    """A rate from an amount of money on: `points` for every full `per_minor`."""
+
+    from_minor: int = Field(0, strict=True, ge=0, le=1_000_000_000_000)
+    points: Points = 1
+    per_minor: Minor
+
+
+class SpendRule(_OrderRule):
+    """`points` for every full `per_minor` of an order's earning money, rounded down per order.
+
+    With `rates`, the best of the rates that the money has reached pays for all of it.
+    """
+
+    kind: Literal["spend"]
+    points: Points = 1
+    per_minor: Minor | None = None
+    rates: tuple[Rate, ...] = Field((), max_length=100)
+    per_line: bool = Field(False, description="Rounded down per line instead of per order.")
+    min_minor: int = Field(0, strict=True, ge=0, description="Smaller orders earn nothing by it.")
+
+    @model_validator(mode="after")
+    def _has_one_rate(self) -> Self:
+        if self.per_minor is None and not self.rates:
+            where = ("per_minor",)
+            raise_mistakes("SpendRule", [(where, "Field required: per_minor or rates")], "missing")
+        if self.per_minor is not None and self.rates:
+            raise_mistakes("SpendRule", [(("rates",), "does not go with per_minor")])
+        starts = [rate.from_minor for rate in self.rates]
+        for place in range(1, len(starts)):
+            if starts[place] <= starts[place - 1]:
+                at = ("rates", place, "from_minor")
+                raise_mistakes("SpendRule", [(at, "rates rise: each begins above the last")])
+        return self
+
+
+class OrderBonusRule(_OrderRule, _Fixed):
+    """A fixed bonus, or a draw, for an order whose earning money reaches `min_minor`."""
 
     kind: Literal["order_bonus"]
-    points: Points
     min_minor: int = Field(0, strict=True, ge=0)
-    keep_on_refund: bool = Field(
-        False,
-        description="Keep the bonus when refunds bring the order below min_minor, until nothing of"
-        " the order is left.",
+
+
+class QuantityRule(_OrderRule):
+    """`points` for every full `per_pieces` pieces of an order, over all lines that count."""
+
+    kind: Literal["quantity"]
+    points: Points
+    per_pieces: int = Field(1, strict=True, ge=1, le=1_000_000)
+
+
+class MultiplierRule(_Conditional):
+    """So many times what other rules give for an order: an award of its own of what is more.
+
+    Of several multipliers each counts by itself, they do not multiply each other.
+    """
+
+    earned: ClassVar[Earned] = Earned.ORDER
+
+    kind: Literal["multiplier"]
+    factor: Annotated[Decimal, Field(gt=1, le=100, max_digits=6, decimal_places=3)]
+    of: Literal["base", "all"] = Field(
+        "base",
+        description="base: of what spend rules give into its wallet. all: of that, of bonuses, and"
+        " of multipliers of the base.",
     )
 
 
@@ -137,41 +312,75 @@ class Streak(_Strict):
     repeat: bool = True
 
 
-class CheckInRule(_Rule):
+class CheckInRule(_Conditional, _Fixed):
     """Points for a check-in: once per local day, unless `every_time`."""
 
+    earned: ClassVar[Earned] = Earned.CHECK_IN
+
     kind: Literal["check_in"]
-    points: Points
     streak: Streak | None = None
     every_time: bool = Field(
         False, description="Also for a second and later check-in of the same local day."
     )
 
 
-class ReferralRule(_Rule):
-    """Points for the referrer, once per referee and kind of referral."""
+class ReferralRule(_Fixed):
+    """Points for the referrer, once per referee and kind of referral: `when` says which kind, and
+    `provided` holds the condition that other rules have in `when`."""
 
     kind: Literal["referral"]
     when: Literal["registered", "first_order"]
-    points: Points
+    provided: Condition | None = Field(None, description="Holds only for events that fit this.")
     min_minor: int = Field(
         0, strict=True, ge=0, description="For first_order: smaller first orders earn nothing."
     )
 
+    @property
+    def condition_name(self) -> str:
+        """The field that holds the condition."""
+        return "provided"
 
-class ActivityRule(_Rule):
+    @property
+    def about(self) -> Earned:
+        """By what kind of event the rule earns."""
+        return Earned.REGISTERED if self.when == "registered" else Earned.FIRST_ORDER
+
+
+class ActivityRule(_Conditional, _Fixed):
     """Points for an activity: per unit of quantity, or per amount of its value."""
+
+    earned: ClassVar[Earned] = Earned.ACTIVITY
 
     kind: Literal["activity"]
     activity: Annotated[str, Field(min_length=1, max_length=128)]
-    points: Points
     per_minor: Minor | None = Field(
         None, description="With it: `points` for every full per_minor of the activity's value."
     )
 
+    @model_validator(mode="after")
+    def _draws_once(self) -> Self:
+        if self.draw is not None and self.per_minor is not None:
+            raise_mistakes("ActivityRule", [(("per_minor",), "does not go with a draw")])
+        return self
+
+
+class RegisteredRule(_Conditional, _Fixed):
+    """A gift for the member who registers: once per member."""
+
+    earned: ClassVar[Earned] = Earned.MEMBER
+
+    kind: Literal["registered"]
+
 
 Rule = Annotated[
-    SpendRule | OrderBonusRule | CheckInRule | ReferralRule | ActivityRule,
+    SpendRule
+    | OrderBonusRule
+    | QuantityRule
+    | MultiplierRule
+    | CheckInRule
+    | ReferralRule
+    | ActivityRule
+    | RegisteredRule,
     Field(discriminator="kind"),
 ]
 
@@ -193,6 +402,17 @@ class RuleSet(_Span):
             if rule.id in seen:
                 raise ValueError(f"two rules have the id {rule.id!r}")
             seen.add(rule.id)
+        return self
+
+    @model_validator(mode="after")
+    def _groups_agree(self) -> Self:
+        known: dict[str, str] = {}
+        for place, rule in enumerate(self.rules):
+            if rule.group is not None and known.setdefault(rule.group, rule.in_group) != (
+                rule.in_group
+            ):
+                message = f"the group {rule.group!r} is of {known[rule.group]!r} in another rule"
+                raise_mistakes("RuleSet", [(("rules", place, "in_group"), message)])
         return self
 
     @model_validator(mode="after")

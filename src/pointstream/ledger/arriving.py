@@ -82,6 +82,8 @@ def arrive(book: Book, account: Account, body: dict[str, Any], cause: Cause) -> 
                 days = [(day, amount) for of, day, amount in rest["days"] if of == ladder.id]
                 inherit(book, account, ladder, Rank(*row), days, cause)
         join_runs(book, account, [Run(*run) for run in rest["runs"]])
+        account.orders += rest["orders"]
+        account.welcomed = account.welcomed or rest["welcomed"]
         book.state.put(merged_key(account.member, arrival.old_id.encode()), b"\x01")
     return arrival.letters
 

@@ -22,7 +22,7 @@ from pointstream.ledger.grants import Grant
 from pointstream.ledger.moves import give
 from pointstream.ledger.orders import grant_fits
 from pointstream.ledger.records import Account, Award
-from pointstream.ledger.scoring import Due
+from pointstream.ledger.scored import Due
 from pointstream.ledger.settling import settle
 from pointstream.ledger.underway import UnderWay, take_under_way
 from pointstream.rules.model import Reward
@@ -92,6 +92,7 @@ def _go_on_with_order(
         del order.awards[place]
     else:
         award.multiplier = order.awards[place].multiplier
+        award.kept = order.awards[place].kept
         order.awards[place] = award
     if award is not None and refund is not None:
         cause = Cause.of_fields(account.member, refund)

@@ -152,6 +152,10 @@ def _rare(account: Account) -> dict[str, Any]:
         rare["arriving"] = account.arriving
     if account.transfers:
         rare["transfers"] = account.transfers
+    if account.orders:
+        rare["orders"] = account.orders
+    if account.welcomed:
+        rare["welcomed"] = True
     if account.birthday:
         rare["birthday"] = account.birthday
     if account.tiers:
@@ -257,8 +261,11 @@ def encode_order(order: Order) -> bytes:
     )
 
 
-def _by_tier(award: Award) -> tuple[int, ...]:
-    """Return what an award has only where there are tiers; values without it stay readable."""
+def _by_tier(award: Award) -> tuple[Any, ...]:
+    """Return what an award has only where there are tiers, or rules that ask for more than money;
+    values without it stay readable."""
+    if award.kept is not None:
+        return award.multiplier, award.uncounted, award.kept
     if award.multiplier == PLAIN and not award.uncounted:
         return ()
     return award.multiplier, award.uncounted

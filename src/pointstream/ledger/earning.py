@@ -17,8 +17,8 @@ from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.facts import Facts
 from pointstream.ledger.orders import grant_fits, too_many, wrong_currency
 from pointstream.ledger.records import Account, Run
+from pointstream.ledger.scored import Due
 from pointstream.ledger.scoring import (
-    Due,
     score_activity,
     score_check_in,
     score_first_order,
@@ -77,7 +77,8 @@ def checkin_recorded(
     book.active(account, cause.occurred_ms)
     awarding = Awarding(book, account, cause, cause.occurred_ms)
     for due in dues:
-        awarding.give(due.reward, due.points, due.reason)
+        if due.points:
+            awarding.give(due.reward, due.points, due.reason)
     return Decision(awarding.outcome)
 
 

@@ -60,6 +60,7 @@ MEMBER_KINDS: Final = (
     MemberKind(b"O"),
     MemberKind(b"B"),
     MemberKind(b"C"),
+    MemberKind(b"D"),
     MemberKind(b"F"),
     MemberKind(b"M"),
     MemberKind(b"S"),

@@ -84,7 +84,8 @@ def strip(book: Book, account: Account, kept: Set[bytes] = frozenset()) -> Strip
         account.timer_ms = 0
     for wallet, totals in account.wallets.items():
         _without_points(account, wallet, totals, found.get(wallet, {}))
-    account.parked = account.birthday = 0
+    account.parked = account.birthday = account.orders = 0
+    account.welcomed = False
     account.segments = []
     account.runs = []
     account.tiers = {}
@@ -101,6 +102,7 @@ def leave(
     """
     deny_all(book, account, Reason.ACCOUNT_MERGED)
     runs, tiers = account.runs, account.tiers
+    orders, welcomed = account.orders, account.welcomed
     slides = {
         wallet: [[expires_ms, from_ms] for expires_ms, points, from_ms in totals.slides if points]
         for wallet, totals in account.wallets.items()
@@ -144,6 +146,8 @@ def leave(
     rest = {
         "runs": [[run.first_day, run.last_day] for run in runs],
         "debts": debts,
+        "orders": orders,
+        "welcomed": welcomed,
         "tiers": {ladder: rank_row(rank) for ladder, rank in tiers.items()},
         "days": _days(stripped.keys),
     }
@@ -233,7 +237,8 @@ def _rows(book: Book, keys: list[MemberKey]) -> Iterator[list[str]]:
             continue
         needed: list[str] = []
         if thing.kind == b"O":
-            needed = [award.ruleset_hash for award in decode_order(thing.value).awards]
+            awards = decode_order(thing.value).awards
+            needed = [hash_ for award in awards for hash_ in award.rule_sets()]
         elif thing.kind == b"u":
             needed = [decode_under_way(thing.value).ruleset_hash]
         for hash_ in needed:

@@ -57,7 +57,7 @@ def give(
 
     `due` is what the rule gave, where a cap or a budget granted less.
     """
-    wallet = book.programme.wallets[reward.wallet]
+    wallet = book.programme.wallet_of(reward)
     totals = book.totals(account, wallet.id)
     lot_id = cause.entry_id(account.seq + 1)
     lot = new_lot(book, account, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)

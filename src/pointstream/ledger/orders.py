@@ -20,9 +20,11 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.facts import Facts
 from pointstream.ledger.parking import Parked, park, parked_for, unpark
+from pointstream.ledger.paying import count_paid
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Line, Order
-from pointstream.ledger.scoring import Due, score_order
+from pointstream.ledger.scored import Due
+from pointstream.ledger.scoring import score_order
 from pointstream.ledger.settling import settle
 from pointstream.ledger.state import order_key
 
@@ -100,10 +102,14 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
     )
     account = book.account(event.member_id, member)
     facts = Facts(book, account, earned_ms)
-    dues = score_order(book.rules_at(earned_ms), event, order, facts)
+    table = book.rules_at(earned_ms)
+    dues = score_order(table, event, order, facts)
     if dues and not grant_fits(account, dues):
         return too_many(src)
 
+    account.orders += 1
+    if table.asks_spend:
+        count_paid(book, member, event.paid_minor, earned_ms)
     book.active(account, earned_ms)
     awarding = Awarding(book, account, cause, earned_ms, event.order_id)
     for due in dues:
@@ -111,6 +117,7 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
         award = awarding.give(due.reward, due.points)
         if award is not None:
             award.multiplier = due.multiplier
+            award.kept = due.kept
             order.awards.append(award)
     if MONEY in programme.measured_in:
         count(book, account, MONEY, event.paid_minor, earned_ms, cause)

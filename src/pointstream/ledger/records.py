@@ -6,9 +6,10 @@ has keys of its own, and an account holds only sums.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from pointstream.contracts.vocabulary import AccountStatus
 from pointstream.ledger.ranks import Rank
@@ -214,6 +215,10 @@ class Account:
     tiers: dict[str, Rank] = field(default_factory=dict)
     """By ladder; none where nothing was measured yet."""
 
+    orders: int = 0
+    """How many orders came, returned ones too."""
+    welcomed: bool = False
+    """A rule has paid for the registration."""
     birthday: int = 0
     """Month * 100 + day; 0 if it was not told."""
 
@@ -278,6 +283,19 @@ class Award:
     """Of the tier at the order's time, in thousandths: refunds are counted with it."""
     uncounted: int = 0
     """Of what refunds ask back: what the member's progress towards a tier has without it."""
+    kept: list[Any] | None = None
+    """What else decided on it, for refunds; None if the order's money alone does."""
+
+    def rule_sets(self) -> Iterator[str]:
+        """Yield the hashes of all rule sets that refunds need for it."""
+        yield self.ruleset_hash
+        # Of a multiplier: what it multiplied, and what that multiplied in turn.
+        parts = [self.kept or []]
+        while parts:
+            for part in parts.pop():
+                if isinstance(part, list) and part and isinstance(part[0], str):
+                    yield part[0]
+                    parts.append(part[3] or [])
 
 
 @dataclass(slots=True)

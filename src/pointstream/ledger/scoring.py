@@ -11,60 +11,37 @@ that costs nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pointstream.contracts.inputs import (
     ActivityRecorded,
     CheckinRecorded,
+    MemberRegistered,
     OrderPaid,
     ReferralFirstOrder,
     ReferralRegistered,
 )
+from pointstream.ledger.basket import Left
+from pointstream.ledger.book import Book
 from pointstream.ledger.facts import Facts
 from pointstream.ledger.records import Order, Run
+from pointstream.ledger.scored import Due, LookedAt, Trace
+from pointstream.ledger.stacking import multiplied, one_per_group
 from pointstream.rules.ladders import PLAIN
-from pointstream.rules.model import Reward, RuleTable
+from pointstream.rules.model import OrderReward, Reward, RuleTable, Scoped
 
 __all__ = [
     "Due",
     "LookedAt",
     "Trace",
+    "left_of",
     "score_activity",
     "score_check_in",
     "score_first_order",
     "score_order",
     "score_referral",
+    "score_registered",
 ]
-
-
-@dataclass(slots=True)
-class Due:
-    """What one rule gives for one event, before caps and budgets. Points are above 0."""
-
-    reward: Reward
-    points: int
-    reason: str | None = None
-    """What the entry says it is for, besides the rule."""
-    multiplier: int = PLAIN
-    """Of the member's tier, in thousandths; it is in `points`."""
-
-
-@dataclass(slots=True)
-class LookedAt:
-    """One rule that was looked at for an event, and what became of it."""
-
-    rule_id: str
-    rule_version: int
-    ruleset_hash: str
-    matched: bool
-    points: int
-    """What is due by it: 0 if it does not match, or gives nothing."""
-    says: str
-    """The condition that failed, or the arithmetic."""
-
-
-Trace = list[LookedAt]
 
 
 def score_order(
@@ -74,24 +51,64 @@ def score_order(
     earning_minor = order.earning_left_minor
     multiplier = facts.multiplier
     dues: list[Due] = []
+    multipliers: list[OrderReward] = []
+    grouped = False
     for reward in table.orders:
         if reward.matches is not None and not reward.matches(event, facts):
             if trace is not None:
                 _failed(trace, reward, event, facts)
             continue
-        points = reward.points(earning_minor)
+        if reward.more_permille:
+            multipliers.append(reward)
+            continue
+        kept: list[Any] | None = None
+        if reward.effect is None:
+            points = reward.points(earning_minor)
+        else:
+            kept = reward.effect.keep(event, facts)
+            points = reward.effect.points(kept, Left(order))
         by_tier = PLAIN
         if multiplier != PLAIN and reward.multiplied:
             by_tier = multiplier
             points = points * multiplier // PLAIN
         if points:
-            dues.append(Due(reward, points, None, by_tier))
+            dues.append(Due(reward, points, None, by_tier, kept))
+            grouped = grouped or reward.group is not None
         if trace is not None:
             says = f"{points} points for {earning_minor} minor units"
             if by_tier != PLAIN:
                 says += f", with the tier's {by_tier} thousandths"
             _matched(trace, reward, points, says)
-    return dues
+    if grouped:
+        dues = one_per_group(dues, trace)
+    return multiplied(dues, multipliers, trace) if multipliers else dues
+
+
+def left_of(
+    book: Book,
+    order: Order,
+    basket: Left,
+    ruleset_hash: str,
+    rule_id: str,
+    multiplier: int,
+    kept: list[Any] | None,
+    due: int,
+) -> int:
+    """Return what a rule still gives for what is left of an order; at first it gave `due`.
+
+    The rest is as the order's record keeps it: what else decided was a fact of its moment.
+    """
+    reward = book.rule_set(ruleset_hash).orders[rule_id]
+    if reward.keep_on_refund and order.money_left_minor:
+        return due
+    if reward.more_permille:
+        parts = sum(left_of(book, order, basket, *part) for part in kept or ())
+        return parts * reward.more_permille // PLAIN
+    if reward.effect is None:
+        points = reward.points(basket.earning_minor)
+    else:
+        points = reward.effect.points(kept or [], basket)
+    return points * multiplier // PLAIN
 
 
 def score_check_in(
@@ -119,9 +136,10 @@ def score_check_in(
             continue
         if again and not (reward.every_time and may_repeat):
             if trace is not None:
-                trace.append(_looked(reward, False, 0, "the day has had a check-in already"))
+                trace.append(LookedAt.of(reward, False, 0, "the day has had a check-in already"))
             continue
-        dues.append(Due(reward, reward.points))
+        points = _fixed(reward, reward.points, event)
+        dues.append(Due(reward, points))
         bonus = 0
         if joined is not None:
             # What this day adds: summed up over a run, each bonus is paid once, whatever rule held
@@ -131,11 +149,11 @@ def score_check_in(
                 bonus = due * reward.streak_points
                 dues.append(Due(reward, bonus, "streak"))
         if trace is not None:
-            says = f"{reward.points} points"
+            says = f"{points} points"
             if bonus:
                 says += f" and {bonus} for {days} days in a row"
-            _matched(trace, reward, reward.points + bonus, says)
-    return dues
+            _matched(trace, reward, points + bonus, says)
+    return _one_per_group(dues, trace)
 
 
 def score_referral(
@@ -148,10 +166,12 @@ def score_referral(
             if trace is not None:
                 _failed(trace, reward, event, facts)
             continue
-        dues.append(Due(reward, reward.points))
+        points = _fixed(reward, reward.points, event)
+        if points:
+            dues.append(Due(reward, points))
         if trace is not None:
-            _matched(trace, reward, reward.points, f"{reward.points} points")
-    return dues
+            _matched(trace, reward, points, f"{points} points")
+    return _one_per_group(dues, trace)
 
 
 def score_first_order(
@@ -167,12 +187,14 @@ def score_first_order(
         if event.paid_minor < reward.min_minor:
             if trace is not None:
                 says = f"min_minor: {event.paid_minor} is below {reward.min_minor}"
-                trace.append(_looked(reward, False, 0, says))
+                trace.append(LookedAt.of(reward, False, 0, says))
             continue
-        dues.append(Due(reward, reward.points))
+        points = _fixed(reward, reward.points, event)
+        if points:
+            dues.append(Due(reward, points))
         if trace is not None:
-            _matched(trace, reward, reward.points, f"{reward.points} points")
-    return dues
+            _matched(trace, reward, points, f"{points} points")
+    return _one_per_group(dues, trace)
 
 
 def score_activity(
@@ -185,7 +207,10 @@ def score_activity(
             if trace is not None:
                 _failed(trace, reward, event, facts)
             continue
-        points = reward.points(event.quantity, event.value_minor)
+        if reward.draws is not None:
+            points = reward.draws(event.event_id)
+        else:
+            points = reward.points(event.quantity, event.value_minor)
         if points:
             dues.append(Due(reward, points, event.activity))
         if trace is not None:
@@ -195,16 +220,40 @@ def score_activity(
                 else f"{event.value_minor or 0} minor units"
             )
             _matched(trace, reward, points, f"{points} points for {of}")
+    return _one_per_group(dues, trace)
+
+
+def score_registered(
+    table: RuleTable, event: MemberRegistered, facts: Facts, trace: Trace | None = None
+) -> list[Due]:
+    """Score the registration of the member."""
+    dues: list[Due] = []
+    for reward in table.registered:
+        if reward.matches is not None and not reward.matches(event, facts):
+            if trace is not None:
+                _failed(trace, reward, event, facts)
+            continue
+        points = _fixed(reward, reward.points, event)
+        if points:
+            dues.append(Due(reward, points))
+        if trace is not None:
+            _matched(trace, reward, points, f"{points} points")
+    return _one_per_group(dues, trace)
+
+
+def _fixed(reward: Reward, points: int, event: Scoped) -> int:
+    return points if reward.draws is None else reward.draws(event.event_id)
+
+
+def _one_per_group(dues: list[Due], trace: Trace | None) -> list[Due]:
+    if any(due.reward.group is not None for due in dues):
+        return one_per_group(dues, trace)
     return dues
 
 
 def _matched(trace: Trace, reward: Reward, points: int, says: str) -> None:
-    trace.append(_looked(reward, True, points, says))
+    trace.append(LookedAt.of(reward, True, points, says))
 
 
-def _failed(trace: Trace, reward: Reward, event: Any, facts: Facts) -> None:
-    trace.append(_looked(reward, False, 0, reward.why_not(event, facts)))
-
-
-def _looked(reward: Reward, matched: bool, points: int, says: str) -> LookedAt:
-    return LookedAt(reward.rule_id, reward.rule_version, reward.ruleset_hash, matched, points, says)
+def _failed(trace: Trace, reward: Reward, event: Scoped, facts: Facts) -> None:
+    trace.append(LookedAt.of(reward, False, 0, reward.why_not(event, facts)))

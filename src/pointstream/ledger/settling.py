@@ -9,17 +9,19 @@ from __future__ import annotations
 from pointstream.contracts.programme import RefundPolicy
 from pointstream.contracts.tiers import MONEY
 from pointstream.contracts.vocabulary import MovementType
+from pointstream.ledger.basket import Left
 from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.caps import make_room
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_lot
 from pointstream.ledger.moves import look_ahead, reduce, take
+from pointstream.ledger.paying import uncount_paid
 from pointstream.ledger.payments import give_back
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Award, Lot, Order, Totals
+from pointstream.ledger.scoring import left_of
 from pointstream.ledger.state import lot_key, pending_key
 from pointstream.ledger.underway import note_refund
-from pointstream.rules.ladders import PLAIN
 from pointstream.rules.model import OrderReward
 
 __all__ = ["settle"]
@@ -37,7 +39,7 @@ def settle(
     book.active(account, cause.occurred_ms)
     give_back(book, account, order_id, order, cause)
     measured_in = book.programme.measured_in
-    earning_minor = order.earning_left_minor
+    basket = Left(order)
     for award in order.awards:
         reward = book.rule_set(award.ruleset_hash).orders[award.rule_id]
         if reward.keep_on_refund and order.money_left_minor:
@@ -46,7 +48,16 @@ def settle(
             note_refund(book, account.member, award.lot_id, cause)
             continue
         # What expired in the order's own lot is gone already: only the rest can be owed.
-        left = reward.points(earning_minor) * award.multiplier // PLAIN
+        left = left_of(
+            book,
+            order,
+            basket,
+            award.ruleset_hash,
+            award.rule_id,
+            award.multiplier,
+            award.kept,
+            award.points,
+        )
         owed = award.points - left - award.settled - award.expired
         # The survivor of a merge may never have had the wallet: all was spent before.
         totals = book.totals(account, award.wallet)
@@ -57,6 +68,7 @@ def settle(
         if award.wallet in measured_in:
             pending -= totals.pending
             _uncount(book, account, order, award, award.points - left, pending, cause)
+    uncount_paid(book, account.member, paid_minor - order.money_left_minor, order.earned_ms)
     if MONEY in measured_in and paid_minor != order.money_left_minor:
         lost_minor = paid_minor - order.money_left_minor
         count(book, account, MONEY, -lost_minor, order.earned_ms, cause, order.taken_ms)

@@ -33,6 +33,7 @@ the time until which it counts. That makes them one range for the sweep:
 
     B member NUL what NUL ids                 business key: it earned once (a referee by a digest)
     C member NUL rule-set NUL what NUL id NUL period   points that a cap has counted
+    D member NUL day                          money paid on a local day, where a rule asks for it
     F member NUL flag                         how a flag ended
     H member NUL hold                         hold, open or ended
     M member NUL event_id                     event id, with the digest and a command's answer
@@ -85,6 +86,8 @@ __all__ = [
     "merged_prefix",
     "order_key",
     "order_of_payment",
+    "paid_key",
+    "paid_prefix",
     "parked_key",
     "parked_prefix",
     "payment_key",
@@ -364,6 +367,15 @@ def caps_prefix(member: bytes) -> bytes:
 
 def cap_key(member: bytes, cap: bytes, period: str, number: int) -> bytes:
     return b"C%b\0%b\0%b%d" % (member, cap, period.encode(), number)
+
+
+def paid_prefix(member: bytes) -> bytes:
+    return b"D%b\0" % member
+
+
+def paid_key(member: bytes, day: int) -> bytes:
+    """Return the key of what a member paid on a local day, in days since 1970-01-01."""
+    return paid_prefix(member) + day.to_bytes(4, "big")
 
 
 def under_way_prefix(member: bytes) -> bytes:

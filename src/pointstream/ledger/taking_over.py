@@ -16,6 +16,7 @@ from pointstream.ledger.codec import (
     remembered_until_ms,
 )
 from pointstream.ledger.members import PROFILE_FIELDS, birthday_of
+from pointstream.ledger.paying import count_moved_day
 from pointstream.ledger.state import merged_key, profile_key, under_way_key
 
 __all__ = ["REMEMBERED", "remember"]
@@ -82,6 +83,11 @@ def _capped(arrival: Arrival, rest: bytes, value: bytes) -> None:
     count_moved(arrival.book, arrival.account.member, rest, until_ms, points)
 
 
+def _paid(arrival: Arrival, rest: bytes, value: bytes) -> None:
+    """Count what both have paid on a day."""
+    count_moved_day(arrival.book, arrival.account.member, rest, value)
+
+
 def _under_way(arrival: Arrival, rest: bytes, value: bytes) -> None:
     """Let an award wait on; the answer of its budget is passed on to the survivor."""
     arrival.book.state.put(under_way_key(arrival.account.member, rest.decode()), value)
@@ -101,6 +107,7 @@ REMEMBERED: Final[dict[str, Callable[[Arrival, bytes, bytes], None]]] = {
     "m": _profile,
     "r": _rule_set,
     "C": _capped,
+    "D": _paid,
     "F": _flag,
     "M": _event,
     "S": _sent,

@@ -121,6 +121,10 @@ class Calendar:
                 return self.start_of_day_ms(number)
             number += 1
 
+    def local(self, at_ms: int) -> datetime:
+        """Return what a wall clock shows at an instant, without a zone."""
+        return self._local(at_ms)
+
     def _local(self, at_ms: int) -> datetime:
         return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(self.zone).replace(tzinfo=None)
 

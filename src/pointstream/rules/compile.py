@@ -11,12 +11,11 @@ from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
+from pointstream.contracts.lifetimes import Activation, EndOf, Expiry, ExpiryKind
 from pointstream.contracts.programme import (
     Budget,
-    EndOf,
-    ExpiryKind,
     Programme,
     RefundPolicy,
     Wallet,
@@ -24,8 +23,11 @@ from pointstream.contracts.programme import (
 from pointstream.contracts.rulesets import (
     Cap,
     CheckInRule,
+    MultiplierRule,
     OrderBonusRule,
+    QuantityRule,
     ReferralRule,
+    RegisteredRule,
     Rule,
     RuleSet,
     Scope,
@@ -34,6 +36,8 @@ from pointstream.contracts.rulesets import (
 from pointstream.contracts.vocabulary import Role
 from pointstream.contracts.wire import dumps
 from pointstream.rules.calendar import Calendar
+from pointstream.rules.conditions import asks_spend, tests_of
+from pointstream.rules.effects import compile_draw, compile_order_effect
 from pointstream.rules.ladders import CompiledLadder
 from pointstream.rules.model import (
     ActivityReward,
@@ -44,6 +48,7 @@ from pointstream.rules.model import (
     OrderReward,
     Period,
     ReferralReward,
+    RegisteredReward,
     Reward,
     Scoped,
     Test,
@@ -59,6 +64,7 @@ class CompiledWallet:
     """One wallet's name and how long its points wait and live."""
 
     def __init__(self, wallet: Wallet, calendar: Calendar) -> None:
+        self.source: Final = wallet
         self.id: Final = wallet.id
         self.spendable: Final = wallet.spendable
         self._activation = wallet.activation
@@ -115,6 +121,7 @@ class CompiledProgramme:
         self.wallets: Final[Mapping[str, CompiledWallet]] = {
             wallet.id: CompiledWallet(wallet, self.calendar) for wallet in programme.wallets
         }
+        self._own_lives: dict[tuple[str, Activation | None, Expiry | None], CompiledWallet] = {}
         self.reminds: Final = any(wallet.leads_ms for wallet in self.wallets.values())
         """Whether points of any wallet have reminders before they expire."""
         self.refund_policy: Final[RefundPolicy] = programme.refund_policy
@@ -155,6 +162,23 @@ class CompiledProgramme:
         budget = self.budgets.get(budget_id) if budget_id is not None else None
         return None if budget is None else budget.campaign_id or budget.id
 
+    def wallet_of(self, reward: Reward) -> CompiledWallet:
+        """Return the wallet that a reward pays into, with the reward's own policies if it has any.
+
+        Raises `KeyError` for a wallet that the programme does not have.
+        """
+        wallet = self.wallets[reward.wallet]
+        if reward.activation is None and reward.expiry is None:
+            return wallet
+        key = (reward.wallet, reward.activation, reward.expiry)
+        own = self._own_lives.get(key)
+        if own is None:
+            told = {"activation": reward.activation, "expiry": reward.expiry}
+            policies = {name: policy for name, policy in told.items() if policy is not None}
+            own = CompiledWallet(wallet.source.model_copy(update=policies), self.calendar)
+            self._own_lives[key] = own
+        return own
+
     def rule_book(self) -> RuleBook:
         """Return a new rule book that begins with the programme's own rule sets."""
         return RuleBook(self.versions)
@@ -188,56 +212,56 @@ def _hash(source: bytes) -> str:
 
 
 def _reward(rule: Rule, version: int, hash_: str) -> Reward:
-    tests = _scope(rule.scope)
-    matches = _matches(tests)
-    if isinstance(rule, SpendRule | OrderBonusRule):
+    tests = (*_scope(rule.scope), *tests_of(rule.condition, rule.condition_name))
+    draw = getattr(rule, "draw", None)
+    common: dict[str, Any] = {
+        "rule_id": rule.id,
+        "rule_version": version,
+        "ruleset_hash": hash_,
+        "wallet": rule.wallet,
+        "matches": _matches(tests),
+        "priority": rule.priority,
+        "group": rule.group,
+        "in_group": rule.in_group,
+        "activation": rule.activation,
+        "expiry": rule.expiry,
+        "asks_spend": asks_spend(rule.condition),
+        "draws": compile_draw(draw) if draw is not None else None,
+        "tests": tests,
+    }
+    if isinstance(rule, MultiplierRule):
         return OrderReward(
-            rule_id=rule.id,
-            rule_version=version,
-            ruleset_hash=hash_,
-            wallet=rule.wallet,
-            matches=matches,
-            tests=tests,
-            points=_per_amount(rule) if isinstance(rule, SpendRule) else _bonus(rule),
+            **common,
+            points=_nothing,
+            keep_on_refund=False,
+            more_permille=int(rule.factor * 1_000) - 1_000,
+            of_all=rule.of == "all",
+        )
+    if isinstance(rule, SpendRule | OrderBonusRule | QuantityRule):
+        effect = compile_order_effect(rule)
+        return OrderReward(
+            **common,
+            points=_nothing if effect is not None else _by_money(rule),
             keep_on_refund=rule.keep_on_refund,
             multiplied=isinstance(rule, SpendRule),
+            effect=effect,
+            base=isinstance(rule, SpendRule),
         )
     if isinstance(rule, CheckInRule):
         streak = rule.streak
         return CheckInReward(
-            rule_id=rule.id,
-            rule_version=version,
-            ruleset_hash=hash_,
-            wallet=rule.wallet,
-            matches=matches,
-            tests=tests,
-            points=rule.points,
+            **common,
+            points=rule.points or 0,
             every_time=rule.every_time,
             streak_days=streak.days if streak else 0,
             streak_points=streak.points if streak else 0,
             streak_repeats=streak.repeat if streak else False,
         )
     if isinstance(rule, ReferralRule):
-        return ReferralReward(
-            rule_id=rule.id,
-            rule_version=version,
-            ruleset_hash=hash_,
-            wallet=rule.wallet,
-            matches=matches,
-            tests=tests,
-            points=rule.points,
-            min_minor=rule.min_minor,
-        )
-    return ActivityReward(
-        rule_id=rule.id,
-        rule_version=version,
-        ruleset_hash=hash_,
-        wallet=rule.wallet,
-        matches=matches,
-        tests=tests,
-        unit_points=rule.points,
-        per_minor=rule.per_minor,
-    )
+        return ReferralReward(**common, points=rule.points or 0, min_minor=rule.min_minor)
+    if isinstance(rule, RegisteredRule):
+        return RegisteredReward(**common, points=rule.points or 0)
+    return ActivityReward(**common, unit_points=rule.points or 0, per_minor=rule.per_minor)
 
 
 def _limited(reward: Reward, rule_set: RuleSet, rule: Rule) -> Reward:
@@ -267,23 +291,19 @@ def _cap(cap: Cap, *names: str) -> CompiledCap:
     )
 
 
-def _per_amount(rule: SpendRule) -> Callable[[int], int]:
-    points, per_minor, min_minor = rule.points, rule.per_minor, rule.min_minor
-
-    def per_amount(earning_minor: int) -> int:
-        return points * (earning_minor // per_minor) if earning_minor >= min_minor else 0
-
-    return per_amount
+def _nothing(earning_minor: int) -> int:
+    return 0
 
 
-def _bonus(rule: OrderBonusRule) -> Callable[[int], int]:
-    points, min_minor = rule.points, rule.min_minor
-
-    def bonus(earning_minor: int) -> int:
-        # An order with nothing left of it is no order any more, even where the rule asks for none.
-        return points if earning_minor >= min_minor and earning_minor > 0 else 0
-
-    return bonus
+def _by_money(rule: SpendRule | OrderBonusRule | QuantityRule) -> Callable[[int], int]:
+    """Return the points for an order's earning money, of a rule that asks for no more than that."""
+    if isinstance(rule, SpendRule):
+        points, per_minor, min_minor = rule.points, rule.per_minor or 1, rule.min_minor
+        return lambda minor: points * (minor // per_minor) if minor >= min_minor else 0
+    assert isinstance(rule, OrderBonusRule)
+    bonus, at_least_minor = rule.points or 0, rule.min_minor
+    # An order with nothing left of it is no order any more, even where the rule asks for none.
+    return lambda minor: bonus if minor >= at_least_minor and minor > 0 else 0
 
 
 def _scope(scope: Scope) -> tuple[Test, ...]:
@@ -295,7 +315,29 @@ def _scope(scope: Scope) -> tuple[Test, ...]:
             tests.append(_one_of(f"scope.{name}", field, frozenset(allowed)))
     if scope.campaign_codes is not None:
         tests.append(_some_of("scope.campaign_codes", frozenset(scope.campaign_codes)))
+    if scope.tiers is not None:
+        tests.append(_in_tier(frozenset(scope.tiers)))
+    if scope.segments is not None:
+        tests.append(_in_segment(frozenset(scope.segments)))
     return tuple(tests)
+
+
+def _in_tier(allowed: frozenset[str]) -> Test:
+    path = "scope.tiers"
+
+    def says(event: Scoped, facts: MemberFacts) -> str:
+        return f"{path}: the member is {sorted(facts.tiers)}, not one of {sorted(allowed)}"
+
+    return Test(path, lambda _, facts: not allowed.isdisjoint(facts.tiers), says)
+
+
+def _in_segment(allowed: frozenset[str]) -> Test:
+    path = "scope.segments"
+
+    def says(event: Scoped, facts: MemberFacts) -> str:
+        return f"{path}: the member is in {sorted(facts.segments)}, not in one of {sorted(allowed)}"
+
+    return Test(path, lambda _, facts: not allowed.isdisjoint(facts.segments), says)
 
 
 def _one_of(path: str, field: str, allowed: frozenset[str]) -> Test:
@@ -315,7 +357,7 @@ def _some_of(path: str, codes: frozenset[str]) -> Test:
 
 
 def _matches(tests: tuple[Test, ...]) -> Callable[[Scoped, MemberFacts], bool] | None:
-    """Return one callable for all tests, or None where there are none."""
+    """Return one callable for all that a rule asks, or None where it asks nothing."""
     if not tests:
         return None
     if len(tests) == 1:

@@ -6,20 +6,26 @@ and what it is worth as a plain callable. Points are whole, money is in minor un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
+
+from pointstream.contracts.lifetimes import Activation, Expiry
 
 __all__ = [
     "ActivityReward",
+    "Basket",
     "CheckInReward",
     "CompiledCap",
     "CompiledRuleSet",
+    "Effect",
     "MemberFacts",
     "OrderReward",
     "Period",
     "ReferralReward",
+    "RegisteredReward",
     "Reward",
     "RuleTable",
     "Scoped",
@@ -30,6 +36,8 @@ __all__ = [
 class Scoped(Protocol):
     """What a rule's scope looks at: every input event has it."""
 
+    @property
+    def event_id(self) -> str: ...
     @property
     def store_id(self) -> str | None: ...
     @property
@@ -45,6 +53,73 @@ class MemberFacts(Protocol):
 
     @property
     def at_ms(self) -> int: ...
+    @property
+    def local(self) -> datetime:
+        """The event's moment as a wall clock in the programme's time zone shows it."""
+        ...
+
+    @property
+    def segments(self) -> Sequence[str]: ...
+    @property
+    def orders(self) -> int:
+        """How many orders of the member came before this event."""
+        ...
+
+    @property
+    def joined_days(self) -> int | None: ...
+    @property
+    def age(self) -> int | None: ...
+    def tier(self, ladder: str | None) -> str | None:
+        """The member's tier on a ladder, None for the first; None if there is no such ladder."""
+        ...
+
+    @property
+    def tiers(self) -> frozenset[str]:
+        """The member's tiers on all ladders."""
+        ...
+
+    def profile(self, name: str) -> Any:
+        """What member events told last, None if nothing."""
+        ...
+
+    def near_birthday(self, unit: str) -> bool:
+        """Tell whether the birthday is in the local day, week or month of the event."""
+        ...
+
+    def spend_minor(self, days: int) -> int:
+        """What the member paid in so many local days up to the event's, without the event."""
+        ...
+
+
+class Basket(Protocol):
+    """What is left of an order, all of it as long as nothing was refunded.
+
+    Lines are named by their place, from 0; None stands for all lines, and for the order where it
+    has none.
+    """
+
+    @property
+    def paid_minor(self) -> int: ...
+    @property
+    def earning_minor(self) -> int: ...
+    @property
+    def gone(self) -> bool: ...
+    def has(self, number: int) -> bool: ...
+    def pieces(self, number: int, quantity: int) -> int: ...
+    def money(self, numbers: list[int] | None) -> int: ...
+    def each(self, numbers: list[int] | None) -> list[int]: ...
+
+
+class Effect(Protocol):
+    """What an order rule gives, where its earning money alone does not decide."""
+
+    def keep(self, event: Any, facts: MemberFacts) -> list[Any]:
+        """Return what refunds must know of the event and the member, as JSON holds it."""
+        ...
+
+    def points(self, kept: list[Any], basket: Basket) -> int:
+        """Return the points for what is left of an order; never more for less."""
+        ...
 
 
 class Period(StrEnum):
@@ -92,6 +167,17 @@ class Reward:
     budget: str | None = None
     limited: bool = False
     """Whether it has caps or a budget: less may be granted than it gives."""
+    priority: int = 0
+    group: str | None = None
+    """Of the rewards of a group that are due, one is given."""
+    in_group: str = "best"
+    activation: Activation | None = None
+    expiry: Expiry | None = None
+    """How long its points wait and live, where that is not as the wallet says."""
+    asks_spend: bool = False
+    """Whether it asks what the member has paid in a window."""
+    draws: Callable[[str], int] | None = None
+    """What gives the points by the event's id, where they are drawn."""
     tests: tuple[Test, ...] = ()
     """What `matches` asks, one by one: for whoever wants to know why it does not match."""
 
@@ -112,6 +198,14 @@ class OrderReward(Reward):
     keep_on_refund: bool
     multiplied: bool = False
     """Whether a tier's multiplier counts."""
+    effect: Effect | None = None
+    """What it gives, if not `points` of the earning money."""
+    more_permille: int = 0
+    """Of a multiplier: what it gives on top of what is multiplied, in thousandths. Else 0."""
+    of_all: bool = False
+    """Of a multiplier: whether it multiplies bonuses, too."""
+    base: bool = False
+    """Whether it is what multipliers of the base multiply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +252,13 @@ class ActivityReward(Reward):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredReward(Reward):
+    """A gift for the member who registers."""
+
+    points: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledRuleSet:
     """One version of one rule set. `source` is its canonical JSON, `hash` names that content."""
 
@@ -179,3 +280,6 @@ class RuleTable:
     check_ins: tuple[CheckInReward, ...] = ()
     referrals: Mapping[str, tuple[ReferralReward, ...]]
     activities: Mapping[str, tuple[ActivityReward, ...]]
+    registered: tuple[RegisteredReward, ...] = ()
+    asks_spend: bool = False
+    """Whether a rule asks what members have paid in a window: it must be counted then."""

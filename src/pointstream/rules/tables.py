@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from pointstream.contracts.rulesets import ActivityRule, ReferralRule, RuleSet
 from pointstream.contracts.wire import epoch_ms
@@ -24,10 +24,15 @@ from pointstream.rules.model import (
     CompiledRuleSet,
     OrderReward,
     ReferralReward,
+    RegisteredReward,
+    Reward,
     RuleTable,
 )
 
 __all__ = ["RuleBook", "RuleTables", "Version"]
+
+
+R = TypeVar("R", bound=Reward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +163,15 @@ def _table(versions: Sequence[Version], at_ms: int | None) -> RuleTable:
     check_ins: list[CheckInReward] = []
     referrals: dict[str, tuple[ReferralReward, ...]] = {}
     activities: dict[str, tuple[ActivityReward, ...]] = {}
+    registered: list[RegisteredReward] = []
+    asks_spend = False
     for version in highest.values():
         rewards = version.compiled.rewards
         for rule in version.rule_set.rules:
             if not _holds(_ms(rule.effective_from), _ms(rule.effective_to), at_ms):
                 continue
             reward = rewards[rule.id]
+            asks_spend = asks_spend or reward.asks_spend
             if isinstance(reward, OrderReward):
                 orders.append(reward)
             elif isinstance(reward, CheckInReward):
@@ -174,12 +182,21 @@ def _table(versions: Sequence[Version], at_ms: int | None) -> RuleTable:
             elif isinstance(reward, ActivityReward):
                 assert isinstance(rule, ActivityRule)
                 activities[rule.activity] = (*activities.get(rule.activity, ()), reward)
+            elif isinstance(reward, RegisteredReward):
+                registered.append(reward)
     return RuleTable(
-        orders=tuple(orders),
-        check_ins=tuple(check_ins),
-        referrals=referrals,
-        activities=activities,
+        orders=_ranked(orders),
+        check_ins=_ranked(check_ins),
+        referrals={when: _ranked(rewards) for when, rewards in referrals.items()},
+        activities={name: _ranked(rewards) for name, rewards in activities.items()},
+        registered=_ranked(registered),
+        asks_spend=asks_spend,
     )
+
+
+def _ranked(rewards: Iterable[R]) -> tuple[R, ...]:
+    """Return rewards of higher priority first, of equal priority as they were written."""
+    return tuple(sorted(rewards, key=lambda reward: -reward.priority))
 
 
 def _holds(from_ms: int | None, to_ms: int | None, at_ms: int | None) -> bool:
