@@ -219,6 +219,13 @@ class _OrderRule(_Conditional):
         False, description="Refunds leave what this rule gave, until nothing of the order is left."
     )
 
+    @model_validator(mode="after")
+    def _lines_are_lines(self) -> Self:
+        if self.lines is not None:
+            found = mistakes(self.lines, self.about, ("lines",))
+            raise_mistakes(type(self).__name__, list(found))
+        return self
+
 
 class _Fixed(_Rule):
     """A rule that gives so many points, or what is drawn."""
