@@ -60,26 +60,28 @@ def replayed(deploy: Deploy, span_ms: int) -> bool:
     def adjust(name: str, points: int, expires_ms: int) -> dict[str, Any]:
         return command(name, "points.adjust", points=points, expires_at=rfc3339(expires_ms))
 
-    before = [
+    order = {
+        "event_id": "o1",
+        "type": "order.paid",
+        "member_id": "m1",
+        "occurred_at": rfc3339(begin),
+        "order_id": "o1",
+        "currency": "CNY",
+        "paid_minor": 8_000,
+    }
+    commands = [
         adjust("a1", 10, first),
         adjust("a2", 20, second),
         adjust("a3", 40, third),
         # Takes all of the first lot and half of the second; ends when the second one does.
         command("h1", "points.hold", hold_id="h", points=20, expires_at=rfc3339(second)),
-        {
-            "event_id": "o1",
-            "type": "order.paid",
-            "member_id": "m1",
-            "occurred_at": rfc3339(begin),
-            "order_id": "o1",
-            "currency": "CNY",
-            "paid_minor": 8_000,
-        },
     ]
-    for club in (up, down):
-        club.publish(before)
-    for club in (up, down):
-        club.settle()
+    # One topic after the other: which of two is read first is each deployment's own order.
+    for bodies in ([order], commands):
+        for club in (up, down):
+            club.publish(bodies)
+        for club in (up, down):
+            club.settle()
     down.kill()
     if now_ms() >= first:
         return False
