@@ -1,7 +1,4 @@
-"""Commands: asked by someone who may, answered once and for good.
-
-A command that is not in the table here is answered with `not_supported`.
-"""
+"""Commands: asked by someone who may, answered once and for good."""
 
 from __future__ import annotations
 
@@ -53,13 +50,10 @@ def command_given(book: Book, member: bytes, event: Command, cause: Cause, src: 
     account = book.account(event.member_id, member)
     if not permitted(event):
         return rejected(account, event, Reason.NOT_PERMITTED)
-    handler = _HANDLERS.get(type(event))
-    if handler is None:
-        return rejected(account, event, Reason.NOT_SUPPORTED)
     excess = consent_needed(book, account, event)
     if excess is not None:
         return await_consent(book, account, event, src, excess)
-    return handler(book, account, event, cause)
+    return _carry_out(book, account, event, cause)
 
 
 def _carry_out(book: Book, account: Account, event: Command, cause: Cause) -> Decision:
