@@ -196,6 +196,14 @@ MISTAKES = {
         "different wallets: growth, points",
     ),
     "a name twice": ("version: 4", "version: 4\nversion: 5", 3, "", "'version' is given twice"),
+    "a day that is none": (
+        "2099-10-01T00:00:00+08:00",
+        "2099-02-30",
+        3,
+        "",
+        "'2099-02-30' makes no sense: day is out of range",
+    ),
+    "a name that is none": ("id: autumn\n", "id: autumn\n? [a]\n: b\n", 2, "", "must be a text"),
     "no YAML": ("rules:", "rules: [", 5, "", "expected"),
 }
 
@@ -236,7 +244,9 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_lines(
     assert "Not fit to be used: 3 problems." in result.output
 
 
-@pytest.mark.parametrize("text", ["", "42", "[]", "- 1", "rule_sets: []"])
+@pytest.mark.parametrize(
+    "text", ["", "42", "[]", "- 1", "rule_sets: []", "[" * 3_000, "a: &a [*a]"]
+)
 def test_what_is_no_rule_set_is_told(tmp_path: Path, programme: Path, text: str) -> None:
     """It ends with 1, like any other problem."""
     assert check(tmp_path, programme, text)["problems"]

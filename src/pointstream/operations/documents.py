@@ -89,6 +89,9 @@ class Document:
             raise invalid(name, [Problem(name, line, "", message)]) from error
         except (yaml.YAMLError, ValueError) as error:
             raise invalid(name, [Problem(name, None, "", str(error))]) from error
+        except RecursionError:
+            message = "too many brackets inside each other"
+            raise invalid(name, [Problem(name, None, "", message)]) from None
         self.content: Final[Any] = content
 
     def problem(self, location: Location, message: str, kind: str = "") -> Problem:
@@ -236,17 +239,33 @@ class _Schema:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a name given twice: YAML would silently drop the first."""
+    """A safe loader that refuses a name given twice: YAML would silently drop the first.
+
+    What it cannot read it names by its line.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a name must be a text", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value!r} is given twice", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            # Such as the 30th of February: what looks like a time and is none.
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value!r} makes no sense: {error}", node.start_mark
+            ) from error
 
 
 def _value_of(node: yaml.Node | None, name: str) -> yaml.Node | None:
