@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from pointstream.cli.app import app
+from pointstream.contracts.wire import rfc3339
 
 PROGRAMME = """\
 id: test
@@ -74,9 +77,9 @@ def written(tmp_path: Path, text: str, name: str = "autumn.yaml") -> Path:
     return path
 
 
-def check(tmp_path: Path, programme: Path, text: str) -> dict[str, list[dict[str, object]]]:
+def check(tmp_path: Path, programme: Path, text: str) -> dict[str, list[dict[str, Any]]]:
     result = run(written(tmp_path, text), "--programme", programme, "--json")
-    answer: dict[str, list[dict[str, object]]] = json.loads(result.stdout)
+    answer: dict[str, list[dict[str, Any]]] = json.loads(result.stdout)
     assert result.exit_code == (1 if answer["problems"] else 0)
     assert answer["ok"] == (not answer["problems"])
     return answer
@@ -316,6 +319,21 @@ def test_a_higher_version_takes_the_time_from_a_lower_one(tmp_path: Path) -> Non
         ] == expected
         paths = [warning["path"] for warning in answer["warnings"]]
         assert paths == ([] if expected else ["rule_sets[0].version"])
+
+
+def test_a_version_without_a_beginning_holds_from_now_on(tmp_path: Path, programme: Path) -> None:
+    """It would from when it is published; what came before stays with the versions before."""
+    before_ms = int(time.time() * 1000)
+
+    (held,) = check(
+        tmp_path,
+        programme,
+        "id: winter\nversion: 1\nrules: [{id: base, kind: spend, per_minor: 100}]",
+    )["holds"]
+
+    (span,) = held["spans"]
+    assert rfc3339(before_ms) <= span["from"] <= rfc3339(int(time.time() * 1000))
+    assert span["until"] is None
 
 
 def test_a_programme_is_held_against_itself(tmp_path: Path, programme: Path) -> None:
