@@ -123,7 +123,7 @@ MISTAKES = {
         "kind: bonus",
         9,
         "rules[1].kind",
-        "activity, check_in, order_bonus",
+        "is none of activity, check_in, ",
     ),
     "no kind": ("    kind: order_bonus\n", "", 8, "rules[1]", "one of activity, check_in"),
     "zero points": ("points: 50", "points: 0", 10, "rules[1].points", "greater than or equal to 1"),
@@ -232,18 +232,19 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_lines(
     tmp_path: Path, programme: Path
 ) -> None:
     """With the likely name of a field that was written wrong."""
-    text = GOOD.replace("points: 50", "pionts: 50").replace("id: daily", "id: base")
+    text = GOOD.replace("min_minor", "min_mnor").replace("id: daily", "id: base")
+    text = text.replace("points: 20", "points: 0")
 
     result = run(written(tmp_path, text), "--programme", programme)
 
     assert result.exit_code == 1
     told = [line for line in result.output.splitlines() if line.startswith("problem")]
     assert [line.split(": ")[1] for line in told] == [
-        "rules[1].points",
-        "rules[1].pionts",
+        "rules[1].min_mnor",
         "rules[2].id",
+        "rules[3].points",
     ]
-    assert "did you mean points?" in told[1]
+    assert "did you mean min_minor?" in told[0]
     assert "Not fit to be used: 3 problems." in result.output
 
 
