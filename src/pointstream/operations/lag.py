@@ -93,7 +93,7 @@ class GroupProgress(AsyncLifetime):
             places += [(topic, partition) for partition in await self._reader.partitions(topic)]
         # Positions before ends: the other way round a busy group could seem to be ahead of its
         # topics.
-        committed = await self._committed()
+        committed = await self.positions()
         at_s = time.monotonic()
         ends = await self._reader.ends(places)
         starts = await self._reader.beginnings(places)
@@ -108,7 +108,8 @@ class GroupProgress(AsyncLifetime):
             tuple(TopicProgress(topic, taken[topic], lag[topic]) for topic in self._topics),
         )
 
-    async def _committed(self) -> dict[tuple[str, int], int]:
+    async def positions(self) -> dict[tuple[str, int], int]:
+        """Return the group's committed positions by (topic, partition), where there are any."""
         for _ in range(_COORDINATOR_ATTEMPTS):
             try:
                 found = await self._admin.list_consumer_group_offsets(self._group)

@@ -274,7 +274,7 @@ class Deployment:
         await self._put(
             OutgoingRecord(
                 self.prefix + topic_of_type(body["type"]),
-                str(body.get("member_id", body.get("item_id"))).encode(),
+                str(body.get("member_id") or body.get("item_id") or body["ruleset_id"]).encode(),
                 orjson.dumps(body),
             )
             for body in bodies
