@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from ledger_support import START_MS, Bench, programme
+from ledger_support import DAY_MS, SPEND, START_MS, Bench, programme
 
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.wire import epoch_ms
@@ -33,9 +33,13 @@ def named(name: str) -> Template:
 
 
 def bench(name: str, base: Programme = PLAIN, **values: str) -> Bench:
-    """A ledger that has a template's rule set and no other."""
+    """A ledger that has a template's rule set; what multiplies also has something to multiply."""
     (written,) = read_rule_file(named(name).filled(values, base, TODAY), name).rule_sets
-    return Bench(programme(rule_sets=[written.rule_set.model_dump(mode="json")]))
+    rule_sets = [written.rule_set.model_dump(mode="json", exclude_defaults=True)]
+    if written.rule_set.rules[0].kind == "multiplier":
+        rules = [SPEND, {"id": "bonus", "kind": "order_bonus", "points": 5}]
+        rule_sets.append({"id": "base", "version": 1, "rules": rules})
+    return Bench(programme(rule_sets=rule_sets))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,8 +56,10 @@ def test_with_its_defaults_a_template_is_fit(name: str) -> None:
 def test_there_is_one_for_each_of_the_usual_rule_sets() -> None:
     """By these names they are asked for."""
     assert NAMES == [
+        "birthday-double",
         "complete-profile",
         "group-buy",
+        "new-member-gift",
         "refer-a-friend",
         "review",
         "shop-opening",
@@ -61,6 +67,7 @@ def test_there_is_one_for_each_of_the_usual_rule_sets() -> None:
         "spend-and-earn",
         "spend-x-get-y",
         "staff-performance",
+        "weekend-double",
     ]
 
 
@@ -133,9 +140,41 @@ def _staff_performance(ledger: Bench) -> list[int]:
     return [2]
 
 
+def _birthday_double(ledger: Bench) -> list[int]:
+    """Born on the second day."""
+    ledger.give("member.updated", birthday="1990-03-03")
+    ledger.order("o1", 10)
+    ledger.later(1)
+    ledger.order("o2", 10)
+    ledger.order("o3", 10, member="somebody-else")
+    ledger.later(1)
+    ledger.order("o4", 10)
+    return [10, 5, 10, 5, 10, 10, 5, 10, 5]
+
+
+def _weekend_double(ledger: Bench) -> list[int]:
+    """The first day is a Monday; Saturday begins at its local midnight, to the millisecond."""
+    ledger.later(5, ms=-1)
+    ledger.order("o1", 10)
+    ledger.later(ms=1)
+    ledger.order("o2", 10)
+    ledger.tick(START_MS + 7 * DAY_MS)
+    ledger.order("o3", 10)
+    return [10, 5, 10, 5, 10, 10, 5]
+
+
+def _new_member_gift(ledger: Bench) -> list[int]:
+    ledger.give("member.registered")
+    ledger.give("member.registered")
+    ledger.give("member.updated", member="m2")
+    return [100]
+
+
 LIVES: dict[str, Callable[[Bench], list[int]]] = {
+    "birthday-double": _birthday_double,
     "complete-profile": _complete_profile,
     "group-buy": _group_buy,
+    "new-member-gift": _new_member_gift,
     "refer-a-friend": _refer_a_friend,
     "review": _review,
     "shop-opening": _shop_opening,
@@ -143,6 +182,7 @@ LIVES: dict[str, Callable[[Bench], list[int]]] = {
     "spend-and-earn": _spend_and_earn,
     "spend-x-get-y": _spend_x_get_y,
     "staff-performance": _staff_performance,
+    "weekend-double": _weekend_double,
 }
 
 
@@ -231,6 +271,11 @@ def test_ids_stay_ids(stores: str) -> None:
         ("spend-x-get-y", "until", "9999-12-31", "a day like 2027-12-31"),
         ("shop-opening", "stores", " , ", "at least one id"),
         ("review", "activity", " ", "1 to 128 characters"),
+        ("weekend-double", "factor", "1", "above 1 and up to 100"),
+        ("weekend-double", "factor", "100.001", "above 1 and up to 100"),
+        ("weekend-double", "factor", "1.0001", "above 1 and up to 100"),
+        ("weekend-double", "days", "sat, sonntag", "one of mon, tue, wed"),
+        ("birthday-double", "near", "year", "one of day, week, month"),
         ("review", "id", "My Review", "1 to 64 of a-z"),
         ("review", "colour", "red", "review asks for no 'colour', but id, activity, points"),
     ],

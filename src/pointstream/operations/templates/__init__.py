@@ -42,12 +42,14 @@ class Asked:
     name: str
     ask: str
     kind: str
-    """points, count, money, name, names, text, day or last_day."""
+    """points, count, factor, money, name, names, text, day or last_day."""
     default: Any
     """As people write it. Of a first day how many days from today, of a last one how many days in
     all."""
     min: int = 1
     max: int | None = None
+    of: tuple[str, ...] = ()
+    """Of a text or names: all that are allowed; empty where any is."""
 
     def filled(self, text: str, programme: Programme) -> dict[str, str]:
         """Return what stands in the rule set for a value as people write it.
@@ -59,6 +61,8 @@ class Asked:
             whole = self._whole(text)
             words = "1 point" if whole == 1 else f"{whole:,} points"
             return {self.name: str(whole), f"{self.name}_words": words}
+        if self.kind == "factor":
+            return {self.name: self._factor(text)}
         if self.kind == "money":
             minor = self._minor(text)
             words = f"{minor // 100:,}.{minor % 100:02d} {programme.currency}"
@@ -75,10 +79,13 @@ class Asked:
             names = [name.strip() for name in text.split(",") if name.strip()]
             if not names:
                 raise self._refused(text, "at least one id, with commas between")
+            for name in names:
+                self._one_of(name)
             listed = f"[{', '.join(map(_quoted, names))}]"
             return {self.name: listed, f"{self.name}_words": _plain(", ".join(names))}
         if not 1 <= len(text) <= 128:
             raise self._refused(text, "1 to 128 characters")
+        self._one_of(text)
         return {self.name: _quoted(text)}
 
     def _whole(self, text: str) -> int:
@@ -86,6 +93,16 @@ class Asked:
         if re.fullmatch(r"[0-9]{1,15}", text) and self.min <= int(text) <= most:
             return int(text)
         raise self._refused(text, f"a whole number from {self.min:,} to {most:,}")
+
+    def _factor(self, text: str) -> str:
+        # As the contract of rules has it; written out, for YAML reads 1e1 as a text.
+        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) and 1 < Decimal(text) <= 100:
+            return text
+        raise self._refused(text, "a number above 1 and up to 100, such as 2 or 1.5")
+
+    def _one_of(self, text: str) -> None:
+        if self.of and text not in self.of:
+            raise self._refused(text, f"one of {', '.join(self.of)}")
 
     def _minor(self, text: str) -> int:
         try:
@@ -172,8 +189,12 @@ def template_named(name: str) -> Template | None:
 def _template(name: str, text: str) -> Template:
     head, _, body = text.partition("\n---\n")
     told = yaml.safe_load(head)
-    asked = tuple(Asked(each, **what) for each, what in told["values"].items())
+    asked = tuple(_asked(each, what) for each, what in told["values"].items())
     return Template(name, told["title"], told["gives"], asked, body)
+
+
+def _asked(name: str, what: dict[str, Any]) -> Asked:
+    return Asked(name, **{**what, "of": tuple(what.get("of", ()))})
 
 
 def _quoted(text: str) -> str:
