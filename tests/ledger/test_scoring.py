@@ -66,3 +66,31 @@ def test_a_trace_tells_of_every_rule(store_id: str, matched: bool, says: str) ->
         ("order_bonus", matched, 50 if matched else 0),
     ]
     assert [row.says for row in trace] == ["60 points for 3000 minor units", says]
+
+
+def test_a_trace_names_the_condition_that_failed() -> None:
+    """By its place among those joined by all; the loser of a group is told of, too."""
+    when = {"all": [{"field": "paid_minor", "ge": 1_000}, {"field": "weekday", "eq": "sun"}]}
+    compiled = programme(
+        rule("order_bonus", points=5, group="g"),
+        {**rule("order_bonus", points=9, group="g"), "id": "best"},
+        {**rule("order_bonus", points=9, when=when), "id": "sundays"},
+        rule("multiplier", factor=1.5, of="all"),
+    )
+    bench = Bench(compiled)
+    bench.order("o0", 1)
+    event, order = paid()
+    trace: Trace = []
+
+    facts = Facts(bench.ledger._book, bench.account(), event.occurred_at_ms)
+    score_order(bench.ledger._book.rules_at(event.occurred_at_ms), event, order, facts, trace)
+
+    assert [(row.rule_id, row.matched, row.points) for row in trace] == [
+        ("order_bonus", True, 0),
+        ("best", True, 9),
+        ("sundays", False, 0),
+        ("multiplier", True, 4),
+    ]
+    assert trace[0].says.endswith("of the group 'g' the rule 'best' gives")
+    assert trace[2].says == "when.all[1]: weekday is 'mon', not eq 'sun'"
+    assert trace[3].says == "9 points x 500 thousandths = 4 points more"

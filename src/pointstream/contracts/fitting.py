@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pointstream.contracts.conditions import Condition
 from pointstream.contracts.rulesets import RuleSet
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class Misfit:
 
 def misfits(programme: Programme, rule_set: RuleSet) -> list[Misfit]:
     """Return what a rule set asks for and a programme does not have; nothing if it fits."""
-    return [misfit for checked in (_wallets, _budgets) for misfit in checked(programme, rule_set)]
+    return [
+        misfit
+        for checked in (_wallets, _budgets, _tiers)
+        for misfit in checked(programme, rule_set)
+    ]
 
 
 def _wallets(programme: Programme, rule_set: RuleSet) -> Iterator[Misfit]:
@@ -67,3 +72,49 @@ def _budgets(programme: Programme, rule_set: RuleSet) -> Iterator[Misfit]:
         else:
             continue
         yield Misfit(("rules", place, "budget"), message)
+
+
+def _tiers(programme: Programme, rule_set: RuleSet) -> Iterator[Misfit]:
+    tiers = {ladder.id: [tier.id for tier in ladder.tiers] for ladder in programme.ladders}
+    known = [tier for ladder in tiers.values() for tier in ladder]
+    for place, rule in enumerate(rule_set.rules):
+        for number, tier in enumerate(rule.scope.tiers or ()):
+            if tier not in known:
+                yield Misfit(
+                    ("rules", place, "scope", "tiers", number),
+                    f"unknown tier {tier!r}; this programme has {', '.join(known) or 'none'}",
+                )
+        if rule.condition is not None:
+            where = ("rules", place, rule.condition_name)
+            yield from _tiers_asked(rule.condition, tiers, where)
+
+
+def _tiers_asked(
+    condition: Condition, tiers: dict[str, list[str]], where: tuple[str | int, ...]
+) -> Iterator[Misfit]:
+    """Return what a condition asks about tiers and ladders that there are not."""
+    for name in ("all", "any"):
+        for place, part in enumerate(getattr(condition, name) or ()):
+            yield from _tiers_asked(part, tiers, (*where, name, place))
+    if condition.not_ is not None:
+        yield from _tiers_asked(condition.not_, tiers, (*where, "not"))
+    field = condition.field or ""
+    if field.startswith("member.tiers."):
+        known = tiers.get(field.removeprefix("member.tiers."))
+    elif field == "member.tier":
+        known = next(iter(tiers.values()), None)
+    else:
+        return
+    if known is None:
+        ladders = ", ".join(tiers) or "none"
+        yield Misfit((*where, "field"), f"no such ladder; this programme has {ladders}")
+        return
+    operator = condition.operator
+    if operator == "exists":
+        return
+    listed = operator in ("in", "not_in")
+    for place, tier in enumerate(condition.operand if listed else (condition.operand,)):
+        if tier not in known:
+            at = (*where, operator, place) if listed else (*where, operator)
+            there = ", ".join(known)
+            yield Misfit(at, f"unknown tier {tier!r}; this ladder has {there}")

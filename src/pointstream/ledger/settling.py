@@ -68,7 +68,8 @@ def settle(
         if award.wallet in measured_in:
             pending -= totals.pending
             _uncount(book, account, order, award, award.points - left, pending, cause)
-    uncount_paid(book, account.member, paid_minor - order.money_left_minor, order.earned_ms)
+    if book.rules_at(order.earned_ms).asks_spend:
+        uncount_paid(book, account.member, paid_minor - order.money_left_minor, order.earned_ms)
     if MONEY in measured_in and paid_minor != order.money_left_minor:
         lost_minor = paid_minor - order.money_left_minor
         count(book, account, MONEY, -lost_minor, order.earned_ms, cause, order.taken_ms)

@@ -18,12 +18,8 @@ from datetime import date
 from operator import attrgetter
 from typing import Any, Final
 
-from pointstream.contracts.conditions import (
-    WEEKDAYS,
-    Comparison,
-    Condition,
-    LineCondition,
-)
+from pointstream.contracts.askable import WEEKDAYS
+from pointstream.contracts.conditions import Comparison, Condition, LineCondition
 from pointstream.rules.model import Basket, MemberFacts, Test
 
 __all__ = ["Still", "asks_spend", "compile_condition", "compile_line", "compile_still", "tests_of"]
