@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_support import SPEND, Bench, programme, rule
 
+from pointstream.ledger.records import Award
+
 LINES = [
     {"line_id": "a", "sku": "s1", "category": "toys", "quantity": 3, "paid_minor": 9_000},
     {"line_id": "b", "sku": "s2", "category": "food", "quantity": 2, "paid_minor": 5_050},
@@ -17,6 +19,10 @@ LINES = [
     {"line_id": "d", "sku": "s1", "category": "gift", "quantity": 4, "paid_minor": 0},
 ]
 PAID = sum(int(str(line["paid_minor"])) for line in LINES)
+
+
+BELOW_80 = {"field": "paid_minor", "lt": 8_000}
+LATE = {"field": "hour", "gt": 22}
 
 
 def bonus(points: int = 50, **fields: Any) -> dict[str, Any]:
@@ -117,6 +123,98 @@ def test_a_multiplier_over_a_budget_goes_down_with_what_it_was_granted() -> None
 
     assert (had, bench.available()) == (220, 0)
     assert bench.wallet().reversed == 220
+
+
+def test_what_is_multiplied_stays_where_its_rule_says_so() -> None:
+    """A base that refunds leave is multiplied as it was, until nothing of the order is left."""
+    bench = Bench(programme({**SPEND, "keep_on_refund": True}, rule("multiplier", factor=2)))
+    bench.order("o1", 100)
+
+    bench.refund("o1", "r1", 99)
+    kept = bench.available()
+    bench.refund("o1", "r2", 1)
+
+    assert (kept, bench.available()) == (200, 0)
+
+
+def test_what_a_budget_grants_is_settled_as_the_rule_says() -> None:
+    """With its answer, an award keeps what decided on it: half of the money, half of the points."""
+    bench = Bench(
+        programme(
+            SPEND,
+            rule("multiplier", factor=2, budget="b"),
+            budgets=[{"id": "b", "points": 1_000}],
+        )
+    )
+    bench.order("o1", 100)
+
+    bench.refund("o1", "r1", 50)
+
+    assert bench.available() == 100
+
+
+@pytest.mark.parametrize(
+    ("when", "back", "left"),
+    [
+        # not any: both bounds turn round, and both must hold.
+        ({"not": {"any": [BELOW_80, LATE]}}, 20, 9),
+        ({"not": {"any": [BELOW_80, LATE]}}, 21, 0),
+        # not all: the hour alone is enough, whatever is left.
+        ({"not": {"all": [BELOW_80, LATE]}}, 99, 9),
+        ({"any": [{"field": "paid_minor", "gt": 8_000}, {"field": "hour", "eq": 0}]}, 99, 9),
+        ({"any": [{"field": "paid_minor", "gt": 8_000}, {"field": "hour", "eq": 1}]}, 20, 0),
+        ({"field": "paid_minor", "eq": 10_000}, 1, 0),
+        ({"field": "paid_minor", "in": [9_000, 10_000]}, 10, 0),
+        ({"field": "paid_minor", "ne": 9_000}, 9, 9),
+        ({"field": "paid_minor", "ne": 9_000}, 10, 0),
+        ({"field": "paid_minor", "le": 10_000}, 99, 9),
+        ({"field": "paid_minor", "between": [5_000, 10_000]}, 50, 9),
+        ({"field": "paid_minor", "between": [5_000, 10_000]}, 51, 0),
+        ({"not": {"field": "paid_minor", "between": [5_000, 9_999]}}, 1, 0),
+        ({"field": "quantity", "ge": 0}, 99, 9),
+    ],
+)
+def test_what_is_looked_at_again(when: dict[str, Any], back: int, left: int) -> None:
+    """A bonus of 9 for an order of 100.00 at midnight, after a refund."""
+    bench = Bench(programme(bonus(9, when=when)))
+    bench.order("o1", 100)
+    assert bench.available() == 9
+
+    bench.refund("o1", "r1", back)
+
+    assert bench.available() == left
+
+
+def test_a_refund_without_lines_is_spread_over_those_that_count() -> None:
+    """Half of the order back: half of the toys, half of their pieces, rounded down."""
+    toys = {"field": "category", "eq": "toys"}
+    bench = Bench(
+        programme(
+            rule("spend", per_minor=100, lines=toys),
+            rule("quantity", points=10, lines=toys),
+            {**rule("spend", per_minor=100, per_line=True), "id": "each"},
+        )
+    )
+    two = [
+        {"line_id": "a", "category": "toys", "quantity": 3, "paid_minor": 9_000},
+        {"line_id": "b", "category": "food", "quantity": 1, "paid_minor": 1_100},
+    ]
+    bench.give("order.paid", order_id="o", currency="CNY", paid_minor=10_100, lines=two)
+
+    bench.give("order.refunded", order_id="o", refund_id="r", refunded_minor=5_050)
+
+    assert bench.moved("earned") == [90, 30, 90 + 11]
+    assert bench.moved("reversed") == [45, 20, 45 + 6]
+
+
+def test_an_award_names_all_rule_sets_that_its_refunds_need() -> None:
+    """Those of what it multiplied too: they move with it when the member is merged."""
+    parts = [["h2", "base", 1_000, None, 5], ["h3", "m", 1_000, [["h4", "b", 1_000, None, 1]], 2]]
+    award = Award("h1", "all", "points", "lot", 0, 0, 9, kept=parts)
+    plain = Award("h1", "toys", "points", "lot", 0, 0, 9, kept=[[1, [0, 2]], [0], [3]])
+
+    assert sorted(award.rule_sets()) == ["h1", "h2", "h3", "h4"]
+    assert list(plain.rule_sets()) == ["h1"]
 
 
 # --- any rule set of the language ----------------------------------------------------------------

@@ -78,7 +78,7 @@ class OrderEffect:
     def points(self, kept: list[Any], basket: Basket) -> int:
         """Return the points for what is left of an order."""
         found, lines, own = kept
-        if basket.gone or (self._still is not None and not self._still.holds(found, basket)):
+        if self._still is not None and not self._still.holds(found, basket):
             return 0
         return self._points(basket, lines, own)
 
