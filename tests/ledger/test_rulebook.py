@@ -9,9 +9,14 @@ from ledger_support import DAY_MS, SPEND, START_MS, Bench, programme
 
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, rfc3339
+from pointstream.ledger.codec import decode_list
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.messages import Message
-from pointstream.ledger.state import TOLD_RULE_SETS_START, TOLD_RULE_SETS_STOP
+from pointstream.ledger.state import (
+    TOLD_RULE_SETS_START,
+    TOLD_RULE_SETS_STOP,
+    rule_set_owner_key,
+)
 from pointstream.rules import compile as compiling
 
 MINUTE_MS = 60_000
@@ -156,11 +161,69 @@ def test_only_a_higher_number_brings_a_withdrawn_rule_set_back() -> None:
     bench = Bench()
     withdraw(bench)
 
-    assert "must be" not in refused(publish(bench, rule_set(1, 9)))
+    assert refused(publish(bench, rule_set(1, 9))) == (
+        "version: 1 was withdrawn; only a version above 1 brings the rule set back"
+    )
     bench.later(1)
     publish(bench, rule_set(2))
 
     assert earned(bench, "o") == (20, 2)
+
+
+def test_a_withdrawn_version_published_again_is_refused_and_a_redelivery_is_not() -> None:
+    """Given v2 that was withdrawn, when it is published anew, then whoever does it is told that
+    nothing holds; when the first record comes twice, it is ignored."""
+    bench = Bench()
+    publish(bench, rule_set(2), event_id="first")
+    withdraw(bench)
+
+    again = publish(bench, rule_set(2), event_id="first")
+
+    assert again.outcome is Outcome.RULESET_ALREADY_KNOWN
+    assert "was withdrawn" in refused(publish(bench, rule_set(2), event_id="second"))
+    assert earned(bench, "o") == (0, 0)
+
+
+def test_a_publication_dated_back_holds_from_its_own_date() -> None:
+    """Given v2 dated an hour ago, then it scores what happened since, taken from now on."""
+    bench = Bench()
+    hour_ms = 60 * MINUTE_MS
+    bench.later(1)
+
+    publish(bench, rule_set(2), occurred_ms=bench.now_ms - hour_ms)
+
+    assert earned(bench, "since", bench.now_ms - hour_ms) == (20, 2)
+    assert earned(bench, "before", bench.now_ms - hour_ms - 1) == (10, 1)
+
+
+def test_a_version_below_one_that_ends_is_kept() -> None:
+    """Given v2 without an end and v3 for a day, when refund_window has gone by over both, then v2
+    is in force again: only a version without an end makes those below it old."""
+    bench = Bench(programme(refund_window="P10D"))
+    publish(bench, rule_set(2))
+    publish(bench, rule_set(3, 9, effective_to=rfc3339(bench.now_ms + DAY_MS)))
+    bench.later(30)
+
+    assert kept(bench) == 1
+    assert earned(bench, "o") == (20, 2)
+
+
+def test_what_is_withdrawn_is_dropped_in_its_time() -> None:
+    """Given a version withdrawn long after it began, when refund_window has gone by, then neither
+    the partition nor the owner keeps it, and the owner still knows its number."""
+    bench = Bench(programme(refund_window="P10D"))
+    publish(bench, rule_set(1, id="sale"))
+    bench.later(20)
+    withdraw(bench, "sale")
+    bench.later(11)
+
+    assert kept(bench) == 1
+    publish(bench, rule_set(2, id="sale"))
+    bench.flush()
+    value = bench.state.get(rule_set_owner_key("sale"))
+    assert value is not None
+    newest, ended, taken = decode_list(value)
+    assert (newest, ended, [row[0] for row in taken]) == (2, 1, [2])
 
 
 def test_withdrawing_what_is_not_there_does_nothing() -> None:

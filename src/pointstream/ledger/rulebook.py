@@ -14,10 +14,10 @@ other, within moments: so a version that begins some seconds after its publicati
 from that very moment, and one that begins at once may be missed by events that are on their way.
 What was scored before a version was known is not scored again.
 
-A number is used once per id. Equal content under a known number is known already, whatever else is
-not above the newest number is refused. A tombstone ends all versions of its id at its append time,
-those of the programme's file too; events dated before are still scored by them, however late they
-come. Only a higher number brings the id back.
+A number is used once per id. Equal content under a known number is known already, unless it was
+withdrawn; whatever else is not above the newest number is refused. A tombstone ends all versions of
+its id at its append time, those of the programme's file too; events dated before are still scored
+by them, however late they come. Only a higher number brings the id back.
 
 What was accepted is kept by every partition until no event can ask for it any more: until
 `refund_window` after its end, or after the beginning of a higher version without an end. Orders
@@ -124,8 +124,17 @@ def rule_set_published(book: Book, event: RulesetPublished, source: Source) -> D
         hashes = {each.number: each.hash for each in known.taken}
         if number in base:
             hashes.setdefault(number, base[number].compiled.hash)
-        if hashes.get(number) == compiled.hash:
+        same = hashes.get(number) == compiled.hash
+        redelivered = any(
+            (each.number, each.event_id) == (number, event.event_id) for each in known.taken
+        )
+        if same and (redelivered or number > known.ended):
             return Decision(Outcome.RULESET_ALREADY_KNOWN)
+        if number <= known.ended:
+            raise _Unfit(
+                f"version: {number} was withdrawn; only a version above {newest} brings the rule"
+                " set back"
+            )
         if number <= newest:
             raise _Unfit(
                 f"version: {number} is not above {newest}, the newest that is known; a number is"
