@@ -26,8 +26,9 @@ def _member_of(partition: int, name: str) -> str:
 
 @pytest.mark.case(32)
 def test_workers_die_while_a_merge_is_under_way(deploy: Deploy) -> None:
-    """The survivor's worker is gone when the old account asks, the old one's when it was welcome:
-    nothing is lost, nothing comes twice, and what came for the old id meanwhile follows."""
+    """The survivor's worker is gone when the old account asks, the old one's when it is welcome,
+    both soon after: nothing is lost, nothing comes twice, and what came for the old id meanwhile
+    follows."""
     club = deploy(_EXPIRY, workers=2, partitions=_PARTITIONS)
     near, far = club.workers
     old = _member_of(owned_by(near)[0], "old")
@@ -48,8 +49,8 @@ def test_workers_die_while_a_merge_is_under_way(deploy: Deploy) -> None:
         ),
         "the welcome",
     )
+    # By now it may own the old account's partition too, and be any number of steps further.
     far.kill()
-    assert not club.answers(command)
 
     club.refund("o7", "r7", 2, old)
     club.order("o8", 2, old)
