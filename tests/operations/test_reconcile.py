@@ -16,8 +16,8 @@ from pointstream.ledger.grants import GrantKind
 from pointstream.ledger.records import Account, Totals
 from pointstream.ledger.state import account_key, grant_key, lot_key
 from pointstream.operations.placement import partition_of
+from pointstream.operations.reading import NoTopicsError
 from pointstream.operations.reconcile import Proof, reconcile
-from pointstream.operations.standing import NoTopicsError
 
 pytestmark = pytest.mark.broker
 

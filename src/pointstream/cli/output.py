@@ -19,9 +19,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from pointstream.engine.topics import TopicsError
 from pointstream.operations.broker import BrokerError
 from pointstream.operations.publish import MissingTopicError
+from pointstream.operations.reading import NoTopicsError
 from pointstream.operations.rows import MappingError
 from pointstream.operations.settings import Settings
-from pointstream.operations.standing import NoTopicsError
 
 __all__ = [
     "FAILED",

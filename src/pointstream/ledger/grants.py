@@ -187,9 +187,6 @@ def given(
         body["note"],
     )
     account = book.account(member_id, member_id.encode())
-    if account.merged_into is not None:
-        book.tell(GRANT_GIVEN, account.merged_into, body)
-        return Decision(Outcome.PASSED_ON_TO_SURVIVOR)
     if account.erased:
         give_back(book, grant.kind, grant.key, grant.granted)
         if grant.kind in for_erased:

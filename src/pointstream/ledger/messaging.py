@@ -68,9 +68,9 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
 }
 
 
-_TO_MEMBERS: Final = frozenset(("transfer.sent",))
-"""Messages that a merged member's survivor takes instead. Grants are passed on by their own
-handler; what belongs to a merge is meant for the one it is addressed to."""
+_TO_MEMBERS: Final = frozenset(("transfer.sent", grants.GRANT_GIVEN))
+"""Messages that a merged member's survivor takes instead. What belongs to a merge is meant for the
+one it is addressed to."""
 
 
 def received(book: Book, message: Message, source: Source) -> Decision:

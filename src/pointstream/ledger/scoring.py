@@ -11,7 +11,8 @@ that costs nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from pointstream.contracts.inputs import (
     ActivityRecorded,
@@ -43,6 +44,8 @@ __all__ = [
     "score_registered",
 ]
 
+_Rewarding = TypeVar("_Rewarding", bound=Reward)
+
 
 def score_order(
     table: RuleTable, event: OrderPaid, order: Order, facts: Facts, trace: Trace | None = None
@@ -53,11 +56,7 @@ def score_order(
     dues: list[Due] = []
     multipliers: list[OrderReward] = []
     grouped = False
-    for reward in table.orders:
-        if reward.matches is not None and not reward.matches(event, facts):
-            if trace is not None:
-                _failed(trace, reward, event, facts)
-            continue
+    for reward in _matching(table.orders, event, facts, trace):
         if reward.more_permille:
             multipliers.append(reward)
             continue
@@ -129,11 +128,7 @@ def score_check_in(
     it is in no streak.
     """
     dues: list[Due] = []
-    for reward in table.check_ins:
-        if reward.matches is not None and not reward.matches(event, facts):
-            if trace is not None:
-                _failed(trace, reward, event, facts)
-            continue
+    for reward in _matching(table.check_ins, event, facts, trace):
         if again and not (reward.every_time and may_repeat):
             if trace is not None:
                 trace.append(LookedAt.of(reward, False, 0, "the day has had a check-in already"))
@@ -161,16 +156,8 @@ def score_referral(
 ) -> list[Due]:
     """Score the registration of somebody whom the member referred."""
     dues: list[Due] = []
-    for reward in table.referrals.get("registered", ()):
-        if reward.matches is not None and not reward.matches(event, facts):
-            if trace is not None:
-                _failed(trace, reward, event, facts)
-            continue
-        points = _fixed(reward, reward.points, event)
-        if points:
-            dues.append(Due(reward, points))
-        if trace is not None:
-            _matched(trace, reward, points, f"{points} points")
+    for reward in _matching(table.referrals.get("registered", ()), event, facts, trace):
+        _give_fixed(dues, reward, reward.points, event, trace)
     return _one_per_group(dues, trace)
 
 
@@ -179,21 +166,13 @@ def score_first_order(
 ) -> list[Due]:
     """Score the first order of somebody whom the member referred."""
     dues: list[Due] = []
-    for reward in table.referrals.get("first_order", ()):
-        if reward.matches is not None and not reward.matches(event, facts):
-            if trace is not None:
-                _failed(trace, reward, event, facts)
-            continue
+    for reward in _matching(table.referrals.get("first_order", ()), event, facts, trace):
         if event.paid_minor < reward.min_minor:
             if trace is not None:
                 says = f"min_minor: {event.paid_minor} is below {reward.min_minor}"
                 trace.append(LookedAt.of(reward, False, 0, says))
             continue
-        points = _fixed(reward, reward.points, event)
-        if points:
-            dues.append(Due(reward, points))
-        if trace is not None:
-            _matched(trace, reward, points, f"{points} points")
+        _give_fixed(dues, reward, reward.points, event, trace)
     return _one_per_group(dues, trace)
 
 
@@ -202,11 +181,7 @@ def score_activity(
 ) -> list[Due]:
     """Score an activity."""
     dues: list[Due] = []
-    for reward in table.activities.get(event.activity, ()):
-        if reward.matches is not None and not reward.matches(event, facts):
-            if trace is not None:
-                _failed(trace, reward, event, facts)
-            continue
+    for reward in _matching(table.activities.get(event.activity, ()), event, facts, trace):
         if reward.draws is not None:
             points = reward.draws(event.event_id)
         else:
@@ -228,17 +203,31 @@ def score_registered(
 ) -> list[Due]:
     """Score the registration of the member."""
     dues: list[Due] = []
-    for reward in table.registered:
-        if reward.matches is not None and not reward.matches(event, facts):
-            if trace is not None:
-                _failed(trace, reward, event, facts)
-            continue
-        points = _fixed(reward, reward.points, event)
-        if points:
-            dues.append(Due(reward, points))
-        if trace is not None:
-            _matched(trace, reward, points, f"{points} points")
+    for reward in _matching(table.registered, event, facts, trace):
+        _give_fixed(dues, reward, reward.points, event, trace)
     return _one_per_group(dues, trace)
+
+
+def _matching(
+    rewards: Iterable[_Rewarding], event: Scoped, facts: Facts, trace: Trace | None
+) -> Iterator[_Rewarding]:
+    """Yield the rules whose scope and condition hold; note why the others do not."""
+    for reward in rewards:
+        if reward.matches is None or reward.matches(event, facts):
+            yield reward
+        elif trace is not None:
+            trace.append(LookedAt.of(reward, False, 0, reward.why_not(event, facts)))
+
+
+def _give_fixed(
+    dues: list[Due], reward: Reward, points: int, event: Scoped, trace: Trace | None
+) -> None:
+    """Add what a rule gives that always gives the same, or what is drawn instead."""
+    points = _fixed(reward, points, event)
+    if points:
+        dues.append(Due(reward, points))
+    if trace is not None:
+        _matched(trace, reward, points, f"{points} points")
 
 
 def _fixed(reward: Reward, points: int, event: Scoped) -> int:
@@ -253,7 +242,3 @@ def _one_per_group(dues: list[Due], trace: Trace | None) -> list[Due]:
 
 def _matched(trace: Trace, reward: Reward, points: int, says: str) -> None:
     trace.append(LookedAt.of(reward, True, points, says))
-
-
-def _failed(trace: Trace, reward: Reward, event: Scoped, facts: Facts) -> None:
-    trace.append(LookedAt.of(reward, False, 0, reward.why_not(event, facts)))

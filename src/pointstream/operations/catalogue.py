@@ -18,7 +18,6 @@ from pointstream.contracts.wire import dumps
 from pointstream.operations.documents import DocumentInvalid, parse_document, read_text
 from pointstream.operations.publish import OutgoingRecord
 from pointstream.operations.reading import CommittedReader
-from pointstream.operations.standing import NoTopicsError
 
 __all__ = ["CatalogueInvalid", "item_records", "load_items", "read_catalogue", "tombstones"]
 
@@ -109,12 +108,7 @@ async def read_catalogue(reader: CommittedReader, prefix: str) -> list[ItemPubli
     `NoTopicsError`.
     """
     topic = prefix + _TOPIC
-    partitions = await reader.partitions(topic)
-    if not partitions:
-        raise NoTopicsError(
-            f"The topic {topic} doesn't exist. Create the topics with `pointstream topics create`, "
-            "or name the right prefix in POINTSTREAM_TOPIC_PREFIX."
-        )
+    partitions = await reader.existing(topic)
     known: dict[str, _Known] = {}
     for partition in partitions:
         async for records in reader.read(topic, partition):

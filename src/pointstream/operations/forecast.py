@@ -21,7 +21,6 @@ from pointstream.contracts.wire import epoch_ms
 from pointstream.engine import State
 from pointstream.ledger import Decision, Ledger, decode_account, is_account_key
 from pointstream.operations.reading import CommittedReader
-from pointstream.operations.standing import NoTopicsError
 from pointstream.rules.compile import CompiledProgramme
 
 __all__ = ["By", "Forecast", "Period", "StateCopy", "forecast_of", "look_ahead"]
@@ -245,12 +244,7 @@ async def forecast_of(
     `on_step` is told which share of the work is done, 0 to 1. Raises `NoTopicsError`.
     """
     topic = f"{prefix}internal.changelog"
-    partitions = await reader.partitions(topic)
-    if not partitions:
-        raise NoTopicsError(
-            f"The topic {topic} doesn't exist. Create the topics with `pointstream topics create`, "
-            "or name the right prefix in POINTSTREAM_TOPIC_PREFIX."
-        )
+    partitions = await reader.existing(topic)
     for done, partition in enumerate(partitions):
 
         def tell(share: float, done: int = done) -> None:

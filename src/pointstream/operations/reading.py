@@ -14,10 +14,14 @@ from aiokafka.client import AIOKafkaClient
 
 from pointstream.operations.lifetime import AsyncLifetime
 
-__all__ = ["CommittedReader", "Record"]
+__all__ = ["CommittedReader", "NoTopicsError", "Record"]
 
 # So many records are read in about the time that a seek takes.
 _WORTH_A_SEEK = 2_000
+
+
+class NoTopicsError(Exception):
+    """The topics that should be read do not exist on this cluster."""
 
 
 class Record(Protocol):
@@ -77,6 +81,17 @@ class CommittedReader(AsyncLifetime):
         # The list of all topics: asking for one by name could create it.
         known = await self._client.fetch_all_metadata()
         return sorted(known.partitions_for_topic(topic) or ())
+
+    async def existing(self, topic: str) -> list[int]:
+        """The partition numbers in order of a topic that must be there. Raises `NoTopicsError`."""
+        partitions = await self.partitions(topic)
+        if not partitions:
+            raise NoTopicsError(
+                f"The topic {topic} doesn't exist. Create the topics with"
+                " `pointstream topics create`, or name the right prefix in"
+                " POINTSTREAM_TOPIC_PREFIX."
+            )
+        return partitions
 
     async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The position after the last committed record of each (topic, partition)."""

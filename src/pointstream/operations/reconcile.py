@@ -20,8 +20,7 @@ from typing import Any
 from pointstream.contracts.wire import loads
 from pointstream.operations.books import Breach, EntryBooks, StateBooks, compare
 from pointstream.operations.merges import Merges
-from pointstream.operations.reading import CommittedReader
-from pointstream.operations.standing import NoTopicsError
+from pointstream.operations.reading import CommittedReader, NoTopicsError
 from pointstream.operations.stock import PartitionStock, Stock
 from pointstream.operations.transit import PartitionTransfers, Transit
 

@@ -27,7 +27,6 @@ from pointstream.operations.lifetime import AsyncLifetime
 from pointstream.operations.placement import partition_of
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.reading import CommittedReader, Record
-from pointstream.operations.standing import NoTopicsError
 from pointstream.rules.compile import CompiledProgramme
 from pointstream.rules.tables import RuleBook, Version
 
@@ -126,13 +125,7 @@ class RuleSetPublisher(AsyncLifetime):
         `on_step` is told by how many partitions it is applied, of how many. Raises `NoTopicsError`.
         """
         topic, key = record.topic, record.key or b""
-        partitions = await self._reader.partitions(topic)
-        if not partitions:
-            raise NoTopicsError(
-                f"The topic {topic} doesn't exist. Create the topics with"
-                " `pointstream topics create`, or name the right prefix in"
-                " POINTSTREAM_TOPIC_PREFIX."
-            )
+        partitions = await self._reader.existing(topic)
         owner = partition_of(key, len(partitions))
         looked_at = [(self._letters, owner), *((self._messages, each) for each in partitions)]
         before = await self._reader.ends([*looked_at, (topic, owner)])
@@ -279,12 +272,7 @@ async def read_history(
     `on_step` is told which share of the work is done, 0 to 1. Raises `NoTopicsError`.
     """
     topic = f"{prefix}internal.changelog"
-    partitions = await reader.partitions(topic)
-    if not partitions:
-        raise NoTopicsError(
-            f"The topic {topic} doesn't exist. Create the topics with `pointstream topics create`, "
-            "or name the right prefix in POINTSTREAM_TOPIC_PREFIX."
-        )
+    partitions = await reader.existing(topic)
     place = (topic, partitions[0])
     begin, end = (await reader.beginnings([place]))[place], (await reader.ends([place]))[place]
     rows: dict[bytes, bytes | None] = {}

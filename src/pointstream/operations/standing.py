@@ -12,15 +12,10 @@ from pointstream.operations.reading import CommittedReader, Record
 
 __all__ = [
     "MemberTrail",
-    "NoTopicsError",
     "partition_of_member",
     "read_standing",
     "read_trail",
 ]
-
-
-class NoTopicsError(Exception):
-    """The topics that should be read do not exist on this cluster."""
 
 
 @dataclass(slots=True)
@@ -34,12 +29,7 @@ class MemberTrail:
 
 async def partition_of_member(reader: CommittedReader, topic: str, member_id: str) -> int:
     """The partition of a topic that has the member's records. Raises `NoTopicsError`."""
-    partitions = await reader.partitions(topic)
-    if not partitions:
-        raise NoTopicsError(
-            f"The topic {topic} doesn't exist. Create the topics with `pointstream topics create`, "
-            "or name the right prefix in POINTSTREAM_TOPIC_PREFIX."
-        )
+    partitions = await reader.existing(topic)
     return partition_of(member_id.encode(), len(partitions))
 
 
