@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pointstream.agents.processor import INPUTS, TICKS, PointsProcessor
@@ -350,6 +350,11 @@ STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS, st.sampled_from([1, 7, 1000]))
+@example(
+    # A day's cap used up: the entry of nothing names the campaign too.
+    steps=[("order", 0, cny, n, Boundary.FENCED) for n, cny in enumerate((1, 1, 177, 221, 1))],
+    batch_records=1,
+)
 def test_whatever_happens_a_budget_is_kept_to_the_point(steps: Any, batch_records: int) -> None:
     """Orders, refunds, crashes and half a run in between: all that is wanted, and never more."""
     driver = EngineTestDriver(

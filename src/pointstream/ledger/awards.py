@@ -65,8 +65,9 @@ class Awarding:
                 self._room = Room(book, account.member, earned_ms)
             left = self._room.take(reward.caps, points)
             if not left:
+                campaign_id = book.programme.campaign_of(reward.budget)
                 tell_nothing_granted(
-                    book, account, reward, points, self._cause, self._order_id, reason
+                    book, account, reward, points, self._cause, self._order_id, reason, campaign_id
                 )
                 return None
             if reward.budget is not None:
@@ -138,7 +139,7 @@ def tell_nothing_granted(
     cause: Cause,
     order_id: str | None,
     reason: str | None,
-    campaign_id: str | None = None,
+    campaign_id: str | None,
 ) -> None:
     """Write the entry of an award of which caps or the budget left nothing.
 
