@@ -37,6 +37,8 @@ def _said(result: Result) -> str:
         ["worker"],
         ["topics", "create"],
         ["topics", "check"],
+        ["config", "show"],
+        ["config", "check"],
         ["generate"],
         ["publish"],
         ["catalogue", "publish"],

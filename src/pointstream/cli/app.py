@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ import typer
 from pointstream.cli import (
     account,
     catalogue,
+    config,
     demo,
     forecast,
     rulefiles,
@@ -21,6 +24,7 @@ from pointstream.cli import (
     watch,
 )
 from pointstream.cli.output import console
+from pointstream.operations.settingsfile import FILE_VARIABLE
 
 __all__ = ["app"]
 
@@ -47,7 +51,14 @@ def _options(
         bool,
         typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
     ] = False,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(help="YAML of settings; else the one that POINTSTREAM_CONFIG_FILE names."),
+    ] = None,
 ) -> None:
+    if config_file is not None:
+        # The processes that this one starts read it as well.
+        os.environ[FILE_VARIABLE] = str(config_file.absolute())
     # What the client library has to say of a fault reaches people as our own sentence; the worker
     # sets up logging for itself.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -56,6 +67,7 @@ def _options(
 app.command(epilog=demo.DEMO_EXAMPLES)(demo.demo)
 app.command(epilog=service.WORKER_EXAMPLES)(service.worker)
 app.add_typer(service.topics_app)
+app.add_typer(config.config_app)
 app.command(epilog=stream.GENERATE_EXAMPLES)(stream.generate)
 app.command(epilog=stream.PUBLISH_EXAMPLES)(stream.publish)
 app.add_typer(catalogue.catalogue_app)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,6 +23,7 @@ from pointstream.operations.publish import MissingTopicError
 from pointstream.operations.reading import NoTopicsError
 from pointstream.operations.rows import MappingError
 from pointstream.operations.settings import Settings
+from pointstream.operations.settingsfile import SettingsFileInvalid
 
 __all__ = [
     "FAILED",
@@ -36,6 +38,7 @@ __all__ = [
     "notes",
     "read_settings",
     "reading_bar",
+    "settings_refused",
     "zone_named",
 ]
 
@@ -89,18 +92,27 @@ def _plain(text: str) -> str:
 
 
 def read_settings(bootstrap_servers: str | None = None, **values: Any) -> Settings:
-    """The settings from the environment with what the command line says on top."""
+    """The settings of the environment and the file, with what the command line says on top."""
     given = {name: value for name, value in values.items() if value is not None}
     if bootstrap_servers is not None:
         given["bootstrap_servers"] = bootstrap_servers
-    try:
+    with settings_refused():
         return Settings(**given)
+
+
+@contextlib.contextmanager
+def settings_refused() -> Iterator[None]:
+    """Turn settings that do not fit into a usage error that names each."""
+    try:
+        yield
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
-            for problem in error.errors()
+            for problem in error.errors(include_input=False)
         ]
         fail("\n".join(["these settings don't fit:", *lines]), USAGE)
+    except SettingsFileInvalid as error:
+        fail("\n".join(["the file of settings doesn't fit:", *error.problems]), USAGE)
 
 
 def reading_bar(quiet: bool) -> Progress:

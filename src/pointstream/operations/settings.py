@@ -1,18 +1,23 @@
-"""Every setting of a process, read from the environment: one class, one prefix.
+"""Every setting of a process, read from the environment and a file: one class, one prefix.
 
 ``POINTSTREAM_PARTITIONS=24`` sets ``partitions``, and so on; the bootstrap servers are named by
-``KAFKA_BOOTSTRAP_SERVERS``, as other Kafka programs have it. A value that does not fit ends the
-start with the name of the variable and what it may be.
+``KAFKA_BOOTSTRAP_SERVERS``, as other Kafka programs have it. ``POINTSTREAM_CONFIG_FILE`` names a
+YAML file with the same settings, ``partitions: 24``. What the command line says wins over the
+environment, that over the file, and the file over the defaults. A value that does not fit ends the
+start with its name and what it may be.
 """
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pointstream.operations.kafkasettings import KafkaSettings
+from pointstream.operations.settingsfile import FileSource
 
 __all__ = ["Settings"]
 
@@ -20,17 +25,24 @@ _PREFIX = "POINTSTREAM_"
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings, BaseSettings):
     """What one process of the programme is told; immutable.
 
-    Keyword arguments win over the environment, the environment over the defaults.
+    Keyword arguments win over the environment, the environment over the file, the file over the
+    defaults.
 
     Raises:
         pydantic.ValidationError: at construction, for a value that does not fit.
+        SettingsFileInvalid: at construction, when the file cannot be read.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, frozen=True, populate_by_name=True, extra="forbid"
+        env_prefix=_PREFIX,
+        frozen=True,
+        populate_by_name=True,
+        extra="forbid",
+        # Among what was given are secrets, and errors are logged.
+        hide_input_in_errors=True,
     )
 
     bootstrap_servers: Annotated[
@@ -96,6 +108,24 @@ class Settings(BaseSettings):
         int, Field(ge=0, le=8, description="workers that keep a second copy of a state")
     ] = 0
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where settings come from, the strongest first."""
+        return init_settings, env_settings, FileSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if misfits := [str(misfit) for misfit in self.kafka_problems()]:
+            raise ValueError("; ".join(misfits))
+        return self
+
     @property
     def web_url(self) -> str:
         """Where the other workers of the group reach this one's web page."""
@@ -114,7 +144,9 @@ class Settings(BaseSettings):
     def environ(self) -> dict[str, str]:
         """The variables that give another process the same settings."""
         named = {
-            _PREFIX + name.upper(): str(value)
+            _PREFIX + name.upper(): (
+                value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            )
             for name, value in self.model_dump().items()
             if value is not None
         }
