@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pointstream.contracts.dated import ClearOut, ExpiryMigration, LeadTimes
+from pointstream.contracts.detectors import Fraud
 from pointstream.contracts.fields import MAX_AMOUNT
 from pointstream.contracts.fitting import misfits
 from pointstream.contracts.lifetimes import Activation, Duration, EndOf, Expiry, ExpiryKind
@@ -216,6 +217,9 @@ class Programme(_Strict):
     transfers: Transfers = Transfers()
     budgets: tuple[Budget, ...] = Field((), max_length=1_000)
     rule_sets: tuple[RuleSet, ...] = Field(min_length=1, max_length=1_000)
+    fraud: Fraud | None = Field(
+        None, description="What is watched for fraud. Left out: only what is published."
+    )
 
     @field_validator("time_zone")
     @classmethod

@@ -176,3 +176,4 @@ class EntityKind(StrEnum):
     IP = "ip"
     REFERRER = "referrer"
     STORE = "store"
+    STAFF = "staff"
