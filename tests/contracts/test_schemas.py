@@ -28,6 +28,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "reminders": outputs.Reminder,
     "command-results": outputs.CommandResult,
     "fraud-flags": outputs.FraudFlag,
+    "shadow-diffs": outputs.ShadowDiff,
     "dead-letters.headers": outputs.DeadLetterHeaders,
 }
 

@@ -22,6 +22,7 @@ def test_all_topics_are_there_once() -> None:
         "reminders",
         "command-results",
         "fraud-flags",
+        "shadow-diffs",
         "dead-letters",
     }
 

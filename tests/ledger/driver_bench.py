@@ -24,6 +24,7 @@ from pointstream.contracts.outputs import (
     FraudFlag,
     MallSync,
     Reminder,
+    ShadowDiff,
     TierChange,
 )
 from pointstream.contracts.topics import topic_of_type
@@ -158,6 +159,7 @@ class DriverBench(Bench):
         self.tier_changes += self._new("tier-changes", TierChange)
         self.reminders += self._new("reminders", Reminder)
         self.flags += self._new("fraud-flags", FraudFlag)
+        self.shadow_diffs += self._new("shadow-diffs", ShadowDiff)
         crm, mall = self._new("crm-sync", CrmSync), self._new("mall-sync", MallSync)
         for told_crm, told_mall in zip(crm, mall, strict=True):
             assert told_crm["member_id"] == told_mall["member_id"]

@@ -15,6 +15,7 @@ from pointstream.contracts.outputs import (
     FraudFlag,
     MallSync,
     Reminder,
+    ShadowDiff,
     TierChange,
 )
 from pointstream.contracts.programme import Programme
@@ -118,6 +119,7 @@ class Bench:
         self.tier_changes: list[dict[str, Any]] = []
         self.reminders: list[dict[str, Any]] = []
         self.flags: list[dict[str, Any]] = []
+        self.shadow_diffs: list[dict[str, Any]] = []
         self._made = 0
         self._open = 0
         self.restart()
@@ -246,11 +248,14 @@ class Bench:
             Reminder.model_validate(reminder)
         for flag in effects.flags:
             FraudFlag.model_validate(flag)
+        for diff in effects.shadow_diffs:
+            ShadowDiff.model_validate(diff)
         self.messages.extend(effects.messages)
         self.answers.extend(effects.answers)
         self.tier_changes.extend(effects.tier_changes)
         self.reminders.extend(effects.reminders)
         self.flags.extend(effects.flags)
+        self.shadow_diffs.extend(effects.shadow_diffs)
 
     # --- what happens -----------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ class PointsProcessor:
         self._tiers = prefix + "tier-changes"
         self._reminders = prefix + "reminders"
         self._flags = prefix + "fraud-flags"
+        self._shadow_diffs = prefix + "shadow-diffs"
         #: What became of the records, by topic suffix and outcome. Of this process, not of the
         #: partition: it begins at zero with every task.
         self.outcomes: Counter[tuple[str, str]] = Counter()
@@ -193,6 +194,8 @@ class PointsProcessor:
             self._send_told(self._reminders, reminder["type"], member_id, reminder, output)
         for flag in effects.flags:
             self._send_flag(flag, output)
+        for diff in effects.shadow_diffs:
+            self._send_told(self._shadow_diffs, "ruleset.differed", diff["member_id"], diff, output)
 
     def _send_message(self, message: Message, output: Output) -> None:
         value = encode_message(message)

@@ -18,6 +18,7 @@ OUTPUTS = {
     "tier-changes": "every change of a tier",
     "reminders": "what will happen unless the member acts",
     "fraud-flags": "what a second person must look at",
+    "shadow-diffs": "where a candidate in shadow differs from the rules in force",
     "internal.messages": "to owners of other partitions",
     "internal.changelog": "the state, key by key",
     "internal.journal": "what each transaction took, in which order",

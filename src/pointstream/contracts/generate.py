@@ -36,6 +36,7 @@ _OUTPUTS: Final[Mapping[str, type[BaseModel]]] = {
     "reminders": outputs.Reminder,
     "command-results": outputs.CommandResult,
     "fraud-flags": outputs.FraudFlag,
+    "shadow-diffs": outputs.ShadowDiff,
     "dead-letters": outputs.DeadLetterHeaders,
 }
 

@@ -50,6 +50,7 @@ from pointstream.contracts.fields import (
     SignedPoints,
 )
 from pointstream.contracts.rulesets import RuleSet
+from pointstream.contracts.shadows import shadow_key
 from pointstream.contracts.vocabulary import DeadLetterCode
 
 __all__ = [
@@ -300,10 +301,16 @@ class RulesetPublished(Envelope):
     type: Literal["ruleset.published"]
     ruleset_id: Id
     ruleset: RuleSet
+    shadow: bool = False
+    """A candidate that awards nothing: what it would have given goes to `points.shadow-diffs`. Its
+    `ruleset_id` is `shadow:` and then the id of the rule set."""
 
     @model_validator(mode="after")
     def _one_id(self) -> Self:
-        if self.ruleset.id != self.ruleset_id:
+        if self.shadow and self.ruleset_id != shadow_key(self.ruleset.id):
+            message = "with shadow, ruleset_id must be shadow: and then ruleset.id"
+            raise PydanticCustomError("two_ids", message)
+        if not self.shadow and self.ruleset.id != self.ruleset_id:
             raise PydanticCustomError("two_ids", "ruleset_id and ruleset.id must be the same")
         return self
 

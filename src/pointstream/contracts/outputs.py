@@ -36,6 +36,8 @@ __all__ = [
     "LotChange",
     "MallSync",
     "Reminder",
+    "ShadowAward",
+    "ShadowDiff",
     "TierChange",
 ]
 
@@ -283,6 +285,57 @@ class FraudFlag(BaseModel):
     explanation: Text
     """One sentence that a reviewer can act on."""
     occurred_at: Timestamp
+
+
+class ShadowAward(BaseModel):
+    """What one rule gave for an event, and what it would have given."""
+
+    model_config = _CONFIG
+
+    ruleset_id: Id
+    rule_id: Id
+    wallet: Id
+    reason: Text | None = None
+    """What it is for, besides the rule: of check-ins `streak`, of activities their name."""
+    due: Balance = 0
+    """By the rules in force, before caps."""
+    given: Balance = 0
+    """By the rules in force, after caps."""
+    would_be_due: Balance = 0
+    would_give: Balance = 0
+    """With the candidate, after caps as they stand: it takes no room under them."""
+    other_life: bool = False
+    """The points would become spendable, or expire, by another policy."""
+
+
+class ShadowDiff(BaseModel):
+    """One event for which a candidate in shadow would have given something else."""
+
+    model_config = _CONFIG
+
+    event_id: Id
+    member_id: Id
+    ruleset_id: Id
+    """Of the candidate, and of the rule set whose place it would take."""
+    ruleset_version: Annotated[int, Field(ge=1)]
+    ruleset_hash: Id
+    against_version: Annotated[int, Field(ge=1)] | None = None
+    """The version that was in force instead; null or left out: none was."""
+    awards: Annotated[tuple[ShadowAward, ...], Strict(False)] = ()
+    """Of each rule that gave something or would have, other rule sets' too."""
+    error: Id | None = None
+    """Why the candidate could not be asked; what it would have given is not known then."""
+    occurred_at: Timestamp
+    recorded_at: Timestamp
+    cause_event_id: Id
+    cause_type: Id
+    cause_topic: str
+    cause_partition: Annotated[int, Field(ge=0)]
+    cause_offset: Annotated[int, Field(ge=0)]
+    order_id: Id | None = None
+    store_id: Id | None = None
+    brand_id: Id | None = None
+    channel: Id | None = None
 
 
 class DeadLetterHeaders(BaseModel):

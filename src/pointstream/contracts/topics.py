@@ -173,6 +173,13 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             keyed_by="entity_id",
         ),
         spec(
+            "shadow-diffs",
+            "out",
+            "Events for which a candidate in shadow would have given something else.",
+            types=("ruleset.differed",),
+            retention_ms=30 * _DAY_MS,
+        ),
+        spec(
             "dead-letters",
             "out",
             "Inputs that could not be taken, byte for byte, with the reason in the headers.",

@@ -40,6 +40,7 @@ from pointstream.ledger.state import (
 from pointstream.ledger.windows import Windows
 from pointstream.rules.compile import CompiledProgramme, compile_rule_set
 from pointstream.rules.model import CompiledRuleSet, Reward, RuleTable
+from pointstream.rules.shadows import Shadows
 
 __all__ = ["LOTS_PER_ENTRY", "MAX_POINTS", "Book", "lot_change"]
 
@@ -89,6 +90,8 @@ class Book:
         self._texts: dict[int, str] = {}
         self.rules: Final = programme.rule_book()
         """The rule sets that this partition knows, and since when and until when each holds."""
+        self.shadows: Final = Shadows(self.rules)
+        """The candidates that run in shadow beside them."""
         self.set_aside: Final[list[SetAside]] = []
         """Rule sets of the state that are not used, until somebody has told of them."""
         self._rule_sets: dict[str, CompiledRuleSet] = {

@@ -27,11 +27,13 @@ _BODY: Final = 9
 class Room:
     """What caps leave of the points that one event gives, rule by rule."""
 
-    def __init__(self, book: Book, member: bytes, at_ms: int) -> None:
-        """`at_ms` is the event's own date."""
+    def __init__(self, book: Book, member: bytes, at_ms: int, *, counts: bool = True) -> None:
+        """`at_ms` is the event's own date. With `counts=False` it is only looked at what would be
+        left: nothing is written, and what one rule takes is counted for the others here."""
         self._book = book
         self._member = member
         self._at_ms = at_ms
+        self._counts = counts
         self._by_event: dict[bytes, int] = {}
 
     def take(self, caps: tuple[CompiledCap, ...], points: int) -> int:
@@ -45,14 +47,17 @@ class Room:
             for period, limit in cap.limits:
                 number, _ = book.programme.calendar.period(period, at_ms)
                 key = cap_key(member, cap.name, period, number)
-                points = min(points, limit - _points(book.state.get(key)))
+                counted_so_far = _points(book.state.get(key))
+                if not self._counts:
+                    counted_so_far += self._by_event.get(cap.name, 0)
+                points = min(points, limit - counted_so_far)
         # A limit that was lowered may be behind what it has counted.
         points = max(points, 0)
         if points:
             for cap in caps:
-                if cap.event is not None:
+                if cap.event is not None or not self._counts:
                     self._by_event[cap.name] = self._by_event.get(cap.name, 0) + points
-                for period, _ in cap.limits:
+                for period, _ in cap.limits if self._counts else ():
                     _add(book, member, cap, period, at_ms, points)
         return points
 

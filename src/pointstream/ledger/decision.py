@@ -86,6 +86,9 @@ class Outcome(StrEnum):
     ITEM_WITHDRAWN = "item_withdrawn"
     RULESET_PUBLISHED = "ruleset_published"
     RULESET_WITHDRAWN = "ruleset_withdrawn"
+    SHADOW_PUBLISHED = "shadow_published"
+    """A candidate, that will run in shadow."""
+    SHADOW_WITHDRAWN = "shadow_withdrawn"
 
     # Under way: the answer comes later
     STOCK_ASKED = "stock_asked"
@@ -109,6 +112,8 @@ class Outcome(StrEnum):
     RULESET_ENDED = "ruleset_ended"
     RULESET_SET_ASIDE = "ruleset_set_aside"
     """Accepted by its owner, but it does not fit the programme of this process."""
+    SHADOW_TOLD = "shadow_told"
+    SHADOW_ENDED = "shadow_ended"
     GRANTED = "granted"
     NOT_GRANTED = "not_granted"
     GRANT_TAKEN_BACK = "grant_taken_back"
@@ -133,6 +138,8 @@ class Outcome(StrEnum):
     MEMBER_KNOWN_LATER = "member_known_later"
     ITEM_KNOWN_LATER = "item_known_later"
     RULESET_ALREADY_KNOWN = "ruleset_already_known"
+    SHADOW_ALREADY_KNOWN = "shadow_already_known"
+    """The same candidate, or a later one."""
 
     # Commands rejected
     INSUFFICIENT_POINTS = "insufficient_points"
@@ -189,6 +196,8 @@ class Effects:
     """By the names of `reminders`."""
     flags: list[dict[str, Any]] = field(default_factory=list)
     """By the names of `fraud-flags`."""
+    shadow_diffs: list[dict[str, Any]] = field(default_factory=list)
+    """By the names of `shadow-diffs`."""
 
 
 @dataclass(slots=True)

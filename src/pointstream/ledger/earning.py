@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pointstream.contracts.inputs import (
     ActivityRecorded,
     CheckinRecorded,
@@ -12,6 +14,7 @@ from pointstream.ledger.awards import Awarding
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import remembered
+from pointstream.ledger.comparing import compare_shadows
 from pointstream.ledger.completing import completed
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.facts import Facts
@@ -26,6 +29,7 @@ from pointstream.ledger.scoring import (
 )
 from pointstream.ledger.state import business_key, pseudonym, time_bytes
 from pointstream.ledger.waiting import activity_key
+from pointstream.rules.model import RuleTable
 
 __all__ = [
     "activity_recorded",
@@ -52,23 +56,30 @@ def checkin_recorded(
     merged = Run(day, day)
     if joined:
         merged = Run(min(day, joined[0].first_day), max(day, joined[-1].last_day))
-    dues = score_check_in(
-        book.rules_at(cause.occurred_ms),
-        event,
-        Facts(book, account, cause.occurred_ms),
-        again=again,
-        may_repeat=may_repeat,
-        joined=joined,
-        days=merged.days,
-    )
+    facts = Facts(book, account, cause.occurred_ms)
+
+    def score(table: RuleTable) -> list[Due]:
+        return score_check_in(
+            table,
+            event,
+            facts,
+            again=again,
+            may_repeat=may_repeat,
+            joined=joined,
+            days=merged.days,
+        )
+
+    dues = score(book.rules_at(cause.occurred_ms))
+    if not grant_fits(account, dues):
+        return too_many(src)
+    if book.shadows:
+        compare_shadows(book, account, cause, dues, score)
     if again and not dues:
         return Decision(Outcome.ALREADY_CHECKED_IN)
     if not dues:
         # It must not use up the day: a later one may be made where a rule does pay.
         book.active(account, cause.occurred_ms)
         return Decision(Outcome.NOTHING_EARNED)
-    if not grant_fits(account, dues):
-        return too_many(src)
 
     if not again:
         _remember(book, key, cause)
@@ -142,8 +153,12 @@ def referral_registered(
         return Decision(Outcome.REFERRAL_ALREADY_AWARDED)
     account = book.account(event.member_id, member)
     facts = Facts(book, account, cause.occurred_ms)
-    dues = score_referral(book.rules_at(cause.occurred_ms), event, facts)
-    return _award_once(book, account, key, dues, cause, src)
+
+    def score(table: RuleTable) -> list[Due]:
+        return score_referral(table, event, facts)
+
+    dues = score(book.rules_at(cause.occurred_ms))
+    return _award_once(book, account, key, dues, cause, src, score)
 
 
 def first_order(
@@ -157,8 +172,12 @@ def first_order(
         return wrong_currency(book, event.currency, src)
     account = book.account(event.member_id, member)
     facts = Facts(book, account, cause.occurred_ms)
-    dues = score_first_order(book.rules_at(cause.occurred_ms), event, facts)
-    return _award_once(book, account, key, dues, cause, src)
+
+    def score(table: RuleTable) -> list[Due]:
+        return score_first_order(table, event, facts)
+
+    dues = score(book.rules_at(cause.occurred_ms))
+    return _award_once(book, account, key, dues, cause, src, score)
 
 
 def activity_recorded(
@@ -172,9 +191,13 @@ def activity_recorded(
         return wrong_currency(book, event.currency, src)
     account = book.account(event.member_id, member)
     facts = Facts(book, account, cause.occurred_ms)
-    dues = score_activity(book.rules_at(cause.occurred_ms), event, facts)
+
+    def score(table: RuleTable) -> list[Due]:
+        return score_activity(table, event, facts)
+
+    dues = score(book.rules_at(cause.occurred_ms))
     body = time_bytes(cause.occurred_ms)
-    decision = _award_once(book, account, key, dues, cause, src, body)
+    decision = _award_once(book, account, key, dues, cause, src, score, body)
     if not decision.dead_letters:
         done = completed(book, account, event.activity, event.reference, cause)
         if done and not dues:
@@ -189,10 +212,13 @@ def _award_once(
     dues: list[Due],
     cause: Cause,
     source: Source,
+    score: Callable[[RuleTable], list[Due]],
     body: bytes = b"",
 ) -> Decision:
     if not grant_fits(account, dues):
         return too_many(source)
+    if book.shadows:
+        compare_shadows(book, account, cause, dues, score)
     _remember(book, key, cause, body)
     book.active(account, cause.occurred_ms)
     awarding = Awarding(book, account, cause, cause.occurred_ms)

@@ -37,6 +37,7 @@ from pointstream.contracts.inputs import (
     Withdrawn,
 )
 from pointstream.contracts.programme import Clock
+from pointstream.contracts.shadows import shadowed
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
@@ -59,6 +60,7 @@ from pointstream.ledger.messages import Message
 from pointstream.ledger.messaging import received
 from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
 from pointstream.ledger.rulebook import load_rule_sets, rule_set_published, rule_set_withdrawn
+from pointstream.ledger.shadows import load_shadows, shadow_published, shadow_withdrawn
 from pointstream.ledger.standing import standing_of
 from pointstream.ledger.state import (
     PARTITION_KEY,
@@ -285,12 +287,16 @@ class Ledger:
                 return _too_far_in_future(book, occurred_ms, source)
             return item_published(book, event, digest, source)
         if isinstance(event, RulesetWithdrawn):
+            candidate_of = shadowed(event.ruleset_id)
+            if candidate_of is not None:
+                return shadow_withdrawn(book, candidate_of)
             return rule_set_withdrawn(book, event, source)
         # With the clock of the events, the partition may stand at a time long ago.
         now_ms = max(book.now_ms, source.timestamp_ms)
         if event.occurred_at_ms > now_ms + self._programme.future_tolerance_ms:
             return _too_far_in_future(book, event.occurred_at_ms, source)
-        return rule_set_published(book, event, source)
+        take = shadow_published if event.shadow else rule_set_published
+        return take(book, event, source)
 
     def receive(self, message: Message, source: Source) -> Decision:
         """Decide about a message from the owner of another partition, or from this one.
@@ -340,6 +346,7 @@ class Ledger:
             memory.new = int.from_bytes(stored[9:13], "big")
             memory.cursor = stored[13:]
             load_rule_sets(book)
+            load_shadows(book)
         self._windows.load(state, book.now_ms)
         schedule_all(book)
 

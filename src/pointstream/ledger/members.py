@@ -10,6 +10,7 @@ from pointstream.ledger.awards import Awarding
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_list
+from pointstream.ledger.comparing import compare_shadows
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.facts import Facts
 from pointstream.ledger.orders import grant_fits, too_many
@@ -101,11 +102,21 @@ def _welcome(
     book: Book, account: Account, event: MemberRegistered | MemberUpdated, cause: Cause
 ) -> Outcome | None:
     """Give what rules give for a registration; None if they give nothing."""
-    if not _gifts(book, account, event, cause):
+    if not isinstance(event, MemberRegistered) or account.welcomed:
         return None
-    assert isinstance(event, MemberRegistered)
-    facts = Facts(book, account, cause.occurred_ms)
-    dues = score_registered(book.rules_at(cause.occurred_ms), event, facts)
+    table = book.rules_at(cause.occurred_ms)
+    if not table.registered and not book.shadows:
+        return None
+    registered, facts = event, Facts(book, account, cause.occurred_ms)
+    dues = score_registered(table, registered, facts)
+    if book.shadows:
+        compare_shadows(
+            book,
+            account,
+            cause,
+            dues,
+            lambda other: score_registered(other, registered, facts),
+        )
     if not dues:
         return None
     account.welcomed = True

@@ -20,6 +20,7 @@ from pointstream.ledger.rulebook import (
     rule_set_ended,
     rule_set_told,
 )
+from pointstream.ledger.shadows import SHADOW_ENDED, SHADOW_TOLD, shadow_ended, shadow_told
 from pointstream.ledger.transfers import transfer_sent, transfer_settled
 
 __all__ = ["received"]
@@ -53,6 +54,8 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     ITEM_TOLD: item_told,
     RULESET_TOLD: rule_set_told,
     RULESET_ENDED: rule_set_ended,
+    SHADOW_TOLD: shadow_told,
+    SHADOW_ENDED: shadow_ended,
     grants.GRANT_ASKED: _grant_asked,
     grants.GRANT_GIVEN: _grant_given,
     grants.GRANT_RETURNED: _grant_returned,

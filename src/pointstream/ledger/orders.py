@@ -17,6 +17,7 @@ from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.ledger.awards import Awarding
 from pointstream.ledger.book import MAX_POINTS, Book
 from pointstream.ledger.cause import Cause
+from pointstream.ledger.comparing import compare_shadows
 from pointstream.ledger.decision import DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.facts import Facts
 from pointstream.ledger.parking import Parked, park, parked_for, unpark
@@ -106,6 +107,15 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
     dues = score_order(table, event, order, facts)
     if dues and not grant_fits(account, dues):
         return too_many(src)
+    if book.shadows:
+        compare_shadows(
+            book,
+            account,
+            cause,
+            dues,
+            lambda other: score_order(other, event, order, facts),
+            event.order_id,
+        )
 
     account.orders += 1
     if table.asks_spend:

@@ -61,12 +61,15 @@ from pointstream.rules.tables import Version
 __all__ = [
     "RULESET_ENDED",
     "RULESET_TOLD",
+    "Unfit",
+    "compiled_fit",
     "drop_old_versions",
     "load_rule_sets",
     "rule_set_ended",
     "rule_set_published",
     "rule_set_told",
     "rule_set_withdrawn",
+    "told_version",
 ]
 
 RULESET_TOLD: Final = "ruleset.told"
@@ -108,7 +111,7 @@ class _Known:
     """The versions that can still be asked for."""
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """A rule set cannot be used with this programme."""
 
 
@@ -120,7 +123,7 @@ def rule_set_published(book: Book, event: RulesetPublished, source: Source) -> D
     base = {each.number: each for each in book.rules.base if each.id == rule_set.id}
     newest = max(known.newest, *base, 0)
     try:
-        compiled = _compiled(book, rule_set)
+        compiled = compiled_fit(book, rule_set)
         hashes = {each.number: each.hash for each in known.taken}
         if number in base:
             hashes.setdefault(number, base[number].compiled.hash)
@@ -131,12 +134,12 @@ def rule_set_published(book: Book, event: RulesetPublished, source: Source) -> D
         if same and (redelivered or number > known.ended):
             return Decision(Outcome.RULESET_ALREADY_KNOWN)
         if number <= known.ended:
-            raise _Unfit(
+            raise Unfit(
                 f"version: {number} was withdrawn; only a version above {newest} brings the rule"
                 " set back"
             )
         if number <= newest:
-            raise _Unfit(
+            raise Unfit(
                 f"version: {number} is not above {newest}, the newest that is known; a number is"
                 f" used once, the next is {newest + 1}"
             )
@@ -151,8 +154,8 @@ def rule_set_published(book: Book, event: RulesetPublished, source: Source) -> D
         from_ms = event.occurred_at_ms if starts is None else epoch_ms(starts)
         to_ms = None if ends is None else epoch_ms(ends)
         if to_ms is not None and to_ms <= from_ms:
-            raise _Unfit("effective_to: must be later than occurred_at, where it begins")
-    except _Unfit as unfit:
+            raise Unfit("effective_to: must be later than occurred_at, where it begins")
+    except Unfit as unfit:
         return dead(Outcome.RULESET_INVALID, DeadLetterCode.RULESET_INVALID, str(unfit), source)
     known.taken = [
         each
@@ -193,7 +196,7 @@ def rule_set_told(book: Book, message: Message, source: Source) -> Decision:
     value = encode_list([from_ms, to_ms, fields])
     book.state.put(told_rule_set_key(id_, number), value)
     _look_again(book, id_, from_ms, to_ms)
-    version = _version(book, id_, number, from_ms, to_ms, fields)
+    version = told_version(book, id_, number, from_ms, to_ms, fields)
     if version is None:
         return Decision(Outcome.RULESET_SET_ASIDE)
     _put_in(book, [version])
@@ -257,7 +260,7 @@ def load_rule_sets(book: Book) -> None:
             book.rules.bound(id_, _bounds(value))
             continue
         from_ms, to_ms, fields = decode_list(value)
-        version = _version(book, id_, number, from_ms, to_ms, fields)
+        version = told_version(book, id_, number, from_ms, to_ms, fields)
         if version is None:
             continue
         versions.append(version)
@@ -275,40 +278,40 @@ def _put_in(book: Book, versions: Iterable[Version]) -> None:
     book.rules.put(*versions)
 
 
-def _version(
+def told_version(
     book: Book, id_: str, number: int, from_ms: int, to_ms: int | None, fields: Any
 ) -> Version | None:
     """Return a version as it was told; None if it does not fit this programme (any more)."""
     try:
         rule_set = RuleSet.model_validate_json(dumps(fields))
-        return Version(rule_set, _compiled(book, rule_set), from_ms, to_ms)
+        return Version(rule_set, compiled_fit(book, rule_set), from_ms, to_ms)
     except ValidationError as error:
         reason = f"{error.error_count()} parts of it are not understood"
-    except _Unfit as unfit:
+    except Unfit as unfit:
         reason = str(unfit)
     book.set_aside.append(SetAside(id_, number, reason))
     return None
 
 
-def _compiled(book: Book, rule_set: RuleSet) -> CompiledRuleSet:
-    """Compile a rule set. Raises `_Unfit` if the programme cannot be run with it."""
+def compiled_fit(book: Book, rule_set: RuleSet) -> CompiledRuleSet:
+    """Compile a rule set. Raises `Unfit` if the programme cannot be run with it."""
     found = misfits(book.programme.source, rule_set)
     if found:
         told = [f"{misfit.path}: {misfit.message}" for misfit in found[:_TOLD_MAX]]
         if len(found) > _TOLD_MAX:
             told.append(f"and {len(found) - _TOLD_MAX} more")
-        raise _Unfit("; ".join(told)[:_MESSAGE_CHARACTERS_MAX])
+        raise Unfit("; ".join(told)[:_MESSAGE_CHARACTERS_MAX])
     try:
         compiled = compile_rule_set(rule_set)
         # What cannot be read back in every place where it will be kept must not be accepted.
         again = loads(dumps([[[[loads(compiled.source)]]]]))[0][0][0][0]
         if RuleSet.model_validate_json(dumps(again)) != rule_set:
-            raise _Unfit("it is not the same when it is read back")
-    except _Unfit:
+            raise Unfit("it is not the same when it is read back")
+    except Unfit:
         raise
     except Exception as error:
         # Whatever it is: a rule set that cannot be compiled must not stop a partition.
-        raise _Unfit(f"it cannot be compiled: {error}"[:_MESSAGE_CHARACTERS_MAX]) from error
+        raise Unfit(f"it cannot be compiled: {error}"[:_MESSAGE_CHARACTERS_MAX]) from error
     return compiled
 
 

@@ -16,6 +16,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     i item                                    catalogue item, as its owner told all partitions
     j name                                    walk over all accounts that the programme asked for
     n member NUL item                         how many of a limited item a member redeemed
+    o rule-set                                candidate that runs in shadow, as its owner told it
     p member NUL order NUL offset             parked refund or cancellation, with the raw record
     r hash                                    a rule set that orders were scored with
     s member NUL merged                       a member who was merged into this one
@@ -24,7 +25,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     v member NUL flag                         command that waits for a second actor's consent
     w member NUL transfer                     transfer on its way from a member, with its lots
     x                                         sums of the accounts that were erased
-    y rule-set                                what its owner knows of a rule set
+    y rule-set                                what its owner knows of a rule set, or of a candidate
     z                                         partition: its time, and where the sweep stands
     zw                                        for how long events were to be remembered so far
 
@@ -59,6 +60,8 @@ __all__ = [
     "TIMER_STOP",
     "TOLD_RULE_SETS_START",
     "TOLD_RULE_SETS_STOP",
+    "TOLD_SHADOWS_START",
+    "TOLD_SHADOWS_STOP",
     "WINDOWS_KEY",
     "KeyValues",
     "account_key",
@@ -106,6 +109,7 @@ __all__ = [
     "timer_key",
     "told_rule_set_key",
     "told_rule_set_prefix",
+    "told_shadow_key",
     "transfer_key",
     "under_way_key",
     "under_way_prefix",
@@ -130,6 +134,8 @@ TIMER_START: Final = b"t"
 TIMER_STOP: Final = b"u"
 TOLD_RULE_SETS_START: Final = b"k"
 TOLD_RULE_SETS_STOP: Final = b"l"
+TOLD_SHADOWS_START: Final = b"o"
+TOLD_SHADOWS_STOP: Final = b"p"
 
 
 class KeyValues(Protocol):
@@ -229,6 +235,11 @@ def told_rule_set_prefix(rule_set_id: str) -> bytes:
 def told_rule_set_key(rule_set_id: str, version: int) -> bytes:
     """Return the key of a version; that of the number 0 says when others were withdrawn."""
     return told_rule_set_prefix(rule_set_id) + version.to_bytes(4, "big")
+
+
+def told_shadow_key(rule_set_id: str) -> bytes:
+    """Return the key of the candidate of a rule set; there is one at most."""
+    return b"o" + rule_set_id.encode()
 
 
 def lots_prefix(member: bytes, wallet: str) -> bytes:

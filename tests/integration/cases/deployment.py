@@ -339,6 +339,7 @@ _WRITTEN = (
     "tier-changes",
     "reminders",
     "fraud-flags",
+    "shadow-diffs",
     "internal.messages",
 )
 
