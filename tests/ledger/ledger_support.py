@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ from pointstream.ledger import (
     Standing,
     decode_account,
 )
+from pointstream.ledger.book import Book
 from pointstream.ledger.closed import forwarded_source
 from pointstream.ledger.codec import decode_list, split_lot_key
 from pointstream.ledger.decision import Effects
@@ -189,6 +190,15 @@ class Bench:
             decision = self.ledger.receive(message, source)
         self._note(decision)
         self._end()
+
+    def open_for(self, act: Callable[[Book], object]) -> None:
+        """Do something to the book as the handler of a record does."""
+        self._begin()
+        self._note(*self.ledger.advance(self.now_ms))
+        act(self.ledger._book)
+        self._note(self.ledger._finish(Decision(Outcome.NOTHING_EARNED)))
+        self._end()
+        self.deliver()
 
     def tick(self, now_ms: int) -> list[Decision]:
         """Let partition time go on."""

@@ -177,3 +177,4 @@ class EntityKind(StrEnum):
     REFERRER = "referrer"
     STORE = "store"
     STAFF = "staff"
+    """Who gave commands for a shop, by `actor.id`."""

@@ -79,6 +79,8 @@ class Book:
         self.effects: Effects | None = None
         self.measured: list[tuple[Account, Cause]] = []
         """Accounts whose tiers must be looked at before the record is done, and why."""
+        self.suspect: tuple[str, ...] = ()
+        """Flags that the points of the event being handled come under."""
         self.sliding: Final[list[tuple[LotChange, int]]] = []
         """What the next entry says about lots whose expiry slides: when it is now is missing."""
         self._touched: list[tuple[Account, str, Totals]] = []

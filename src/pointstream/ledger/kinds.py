@@ -65,6 +65,7 @@ MEMBER_KINDS: Final = (
     MemberKind(b"M"),
     MemberKind(b"S"),
     MemberKind(b"d"),
+    MemberKind(b"f"),
     MemberKind(b"n"),
     MemberKind(b"s"),
     MemberKind(b"p"),

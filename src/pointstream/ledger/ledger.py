@@ -353,6 +353,7 @@ class Ledger:
     def _finish(self, decision: Decision) -> Decision:
         """Hand over the entries made, after the books of all touched wallets were checked."""
         book = self._book
+        book.suspect = ()
         if book.measured:
             settle(book)
         if book.entries:

@@ -11,6 +11,8 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     c item                                    catalogue item, as its owner took it
     d member NUL ladder NUL day               what a ladder measured on a local day (4 bytes)
     e hash                                    a member was erased: all that is left
+    f owner NUL flag [NUL member]             open flag: what it is about; its members' events. Its
+                                              owner is a member or an entity (`suspicion`)
     g kind NUL key                            limit over all partitions: what of it is given away
     h member NUL wallet NUL hold NUL expires earned id    lot reserved by a hold
     i item                                    catalogue item, as its owner told all partitions
@@ -35,7 +37,7 @@ the time until which it counts. That makes them one range for the sweep:
     B member NUL what NUL ids                 business key: it earned once (a referee by a digest)
     C member NUL rule-set NUL what NUL id NUL period   points that a cap has counted
     D member NUL day                          money paid on a local day, where a rule asks for it
-    F member NUL flag                         how a flag ended
+    F owner NUL flag                          how a flag ended, at its owner and its members
     H member NUL hold                         hold, open or ended
     M member NUL event_id                     event id, with the digest and a command's answer
     O member NUL order_id                     order, with what it earned and what was refunded
@@ -74,6 +76,8 @@ __all__ = [
     "erased_key",
     "event_key",
     "flag_key",
+    "flag_member_key",
+    "flag_members_prefix",
     "grant_key",
     "held_key",
     "held_prefix",
@@ -87,6 +91,7 @@ __all__ = [
     "lots_prefix",
     "merged_key",
     "merged_prefix",
+    "open_flag_key",
     "order_key",
     "order_of_payment",
     "paid_key",
@@ -340,6 +345,18 @@ def sent_key(member: bytes, day: int) -> bytes:
 
 def flag_key(member: bytes, flag_id: str) -> bytes:
     return b"F%b\0%b" % (member, flag_id.encode())
+
+
+def open_flag_key(owner: bytes, flag_id: str) -> bytes:
+    return b"f%b\0%b" % (owner, flag_id.encode())
+
+
+def flag_members_prefix(owner: bytes, flag_id: str) -> bytes:
+    return open_flag_key(owner, flag_id) + b"\0"
+
+
+def flag_member_key(owner: bytes, flag_id: str, member: bytes) -> bytes:
+    return flag_members_prefix(owner, flag_id) + member
 
 
 def waiting_prefix(member: bytes) -> bytes:

@@ -35,6 +35,11 @@ def _flag(arrival: Arrival, rest: bytes, value: bytes) -> None:
     remember(arrival, b"F", rest, value)
 
 
+def _open_flag(arrival: Arrival, rest: bytes, value: bytes) -> None:
+    """Own a flag, or what it knows of a member, from now on; an id names one flag only."""
+    arrival.book.state.put(b"f%b\0%b" % (arrival.account.member, rest), value)
+
+
 def _event(arrival: Arrival, rest: bytes, value: bytes) -> None:
     remember(arrival, b"M", rest, value)
 
@@ -111,6 +116,7 @@ REMEMBERED: Final[dict[str, Callable[[Arrival, bytes, bytes], None]]] = {
     "F": _flag,
     "M": _event,
     "S": _sent,
+    "f": _open_flag,
     "n": _redeemed,
     "s": _merged_before,
     "u": _under_way,
