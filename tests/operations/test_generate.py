@@ -15,7 +15,13 @@ import pytest
 
 from pointstream.contracts.decoding import Decoded, decode
 from pointstream.operations.chain import DAY_MS, LOCAL_OFFSET_MS, moment_of, trade_until
-from pointstream.operations.generate import StreamPlan, generate
+from pointstream.operations.generate import (
+    FRAUD_KINDS,
+    SUBTLETIES,
+    Label,
+    StreamPlan,
+    generate,
+)
 
 _END_MS = 1_772_323_200_000  # 2026-03-01T00:00:00Z
 _PLAN = StreamPlan(
@@ -36,8 +42,9 @@ def events() -> list[dict[str, Any]]:
 
 def _digest(plan: StreamPlan) -> str:
     stream = hashlib.sha256()
-    for topic, key, value, again in generate(plan):
-        stream.update(b"%b %b %b %d\n" % (topic.encode(), key, value, again))
+    for topic, key, value, again, at_ms, label in generate(plan):
+        line = f"{topic} {again} {at_ms} {label}"
+        stream.update(b"%b %b %b\n" % (line.encode(), key, value))
     return stream.hexdigest()
 
 
@@ -145,19 +152,151 @@ def test_some_points_are_sent_to_nobody(events: list[dict[str, Any]]) -> None:
     assert 0 < len(to) - known < len(to) / 5
 
 
-def test_a_few_members_are_fraudsters() -> None:
-    """Without fraudsters nobody hammers the check-in; with some, somebody does."""
+_FRAUD = replace(_PLAN, events=40_000, members=3_000, fraudsters=120)
 
-    def most_check_ins_in_a_minute(plan: StreamPlan) -> int:
-        counts: Counter[tuple[bytes, str]] = Counter()
-        for generated in generate(plan):
-            event = json.loads(generated.value)
-            if event["type"] == "checkin.recorded":
-                counts[generated.key, event["occurred_at"][:16]] += 1
-        return max(counts.values())
 
-    assert most_check_ins_in_a_minute(replace(_PLAN, fraudsters=0)) < 5
-    assert most_check_ins_in_a_minute(replace(_PLAN, fraudsters=12)) >= 10
+@pytest.fixture(scope="module")
+def episodes() -> dict[Label, list[dict[str, Any]]]:
+    """The events of each episode of fraud."""
+    found: dict[Label, list[dict[str, Any]]] = {}
+    for generated in generate(_FRAUD):
+        if generated.label is not None:
+            found.setdefault(generated.label, []).append(json.loads(generated.value))
+    return found
+
+
+def _of(
+    episodes: dict[Label, list[dict[str, Any]]], kind: str, subtlety: str
+) -> list[list[dict[str, Any]]]:
+    found = [
+        events
+        for label, events in episodes.items()
+        if (label.kind, label.subtlety) == (kind, subtlety)
+    ]
+    assert found
+    return found
+
+
+def test_without_fraudsters_nothing_has_a_label() -> None:
+    """An honest stream is honest, also by what it does in a minute."""
+    check_ins: Counter[tuple[bytes, str]] = Counter()
+    for generated in generate(replace(_PLAN, fraudsters=0)):
+        assert generated.label is None
+        event = json.loads(generated.value)
+        if event["type"] == "checkin.recorded":
+            check_ins[generated.key, event["occurred_at"][:16]] += 1
+    assert max(check_ins.values()) < 5
+
+
+def test_every_kind_of_fraud_comes_in_every_subtlety(
+    episodes: dict[Label, list[dict[str, Any]]],
+) -> None:
+    """All come equally often, spread over the period, by about as many members as asked for."""
+    told = Counter((label.kind, label.subtlety) for label in episodes)
+    members = {event["member_id"] for events in episodes.values() for event in events}
+
+    assert set(told) == {(kind, subtlety) for kind in FRAUD_KINDS for subtlety in SUBTLETIES}
+    assert max(told.values()) - min(told.values()) <= 1
+    assert len(members) == pytest.approx(_FRAUD.fraudsters, rel=0.1)
+    starts = sorted(_occurred_ms(events[0]) for events in episodes.values())
+    third_ms = (_FRAUD.end_ms - _FRAUD.start_ms) // 3
+    assert starts[0] < _FRAUD.start_ms + third_ms
+    assert _FRAUD.start_ms + 2 * third_ms < starts[-1] < _FRAUD.end_ms
+
+
+def test_a_plain_script_checks_in_more_than_ten_times_a_minute(
+    episodes: dict[Label, list[dict[str, Any]]],
+) -> None:
+    """Within 60 seconds by the events' own time."""
+    for events in _of(episodes, "velocity", "plain"):
+        times_ms = sorted(_occurred_ms(event) for event in events)
+        assert len(times_ms) > 12
+        assert times_ms[10] - times_ms[0] < 60_000
+
+
+def test_a_plain_ring_refers_itself(episodes: dict[Label, list[dict[str, Any]]]) -> None:
+    """Each refers the next, and the last refers the first."""
+    for events in _of(episodes, "ring", "plain"):
+        edges = {
+            event["member_id"]: event["referee_id"]
+            for event in events
+            if event["type"] == "referral.registered"
+        }
+        assert len(edges) == 3
+        assert set(edges) == set(edges.values())
+
+
+def test_a_plain_farm_is_many_members_on_one_telephone(
+    episodes: dict[Label, list[dict[str, Any]]],
+) -> None:
+    """Seven accounts at least on one device."""
+    for events in _of(episodes, "farm", "plain"):
+        assert len({event["device_id"] for event in events}) == 1
+        assert len({event["member_id"] for event in events}) >= 7
+
+
+def test_a_refund_loop_brings_back_what_it_buys(
+    episodes: dict[Label, list[dict[str, Any]]],
+) -> None:
+    """Every order of the episode is returned."""
+    for events in _of(episodes, "refund_loop", "plain"):
+        ordered = {event["order_id"] for event in events if event["type"] == "order.paid"}
+        assert len(ordered) >= 5
+        assert ordered == {e["order_id"] for e in events if e["type"] == "order.refunded"}
+
+
+def test_a_takeover_spends_on_a_telephone_nobody_else_has(
+    episodes: dict[Label, list[dict[str, Any]]],
+) -> None:
+    """The thief's device is in no honest event."""
+    honest = {
+        json.loads(generated.value).get("device_id")
+        for generated in generate(_FRAUD)
+        if generated.label is None
+    }
+    for events in _of(episodes, "takeover", "plain"):
+        assert not {event["device_id"] for event in events} & honest
+        assert events[-1]["type"] == "points.redeem"
+
+
+def test_what_is_part_of_a_fraud_cannot_be_read_from_the_bytes() -> None:
+    """The label stands beside the event."""
+    labelled = 0
+    for generated in generate(_FRAUD):
+        if generated.label is not None:
+            labelled += 1
+            assert generated.label.kind.encode() not in generated.value
+    assert labelled > _FRAUD.fraudsters
+
+
+def test_nobody_honest_is_in_two_cities_at_once() -> None:
+    """Between two places, honest members have hours: nobody flies by chance."""
+    last: dict[str, tuple[int, tuple[float, float]]] = {}
+    moments: list[tuple[int, str, tuple[float, float]]] = []
+    for generated in generate(replace(_PLAN, fraudsters=0)):
+        event = json.loads(generated.value)
+        if "geo" in event:
+            place = (event["geo"]["lat"], event["geo"]["lon"])
+            moments.append((_occurred_ms(event), event["member_id"], place))
+    travelled = 0
+    for at_ms, member, place in sorted(moments):
+        if member in last:
+            before_ms, there = last[member]
+            if max(abs(place[0] - there[0]), abs(place[1] - there[1])) > 0.5:
+                travelled += 1
+                assert at_ms - before_ms > 5 * 3_600_000
+        last[member] = (at_ms, place)
+
+    assert travelled > 20
+
+
+def test_emission_never_goes_back() -> None:
+    """Events are emitted in order, none before it occurred."""
+    latest_ms = 0
+    for generated in generate(replace(_FRAUD, redelivered=0.05)):
+        assert generated.at_ms >= latest_ms
+        latest_ms = generated.at_ms
+        assert _occurred_ms(json.loads(generated.value)) <= generated.at_ms
 
 
 def test_a_redelivery_repeats_an_earlier_event_byte_for_byte() -> None:
@@ -223,4 +362,4 @@ def test_trade_and_moment_are_inverse(hour: int) -> None:
     assert moment_of(trade_until(moment_ms)) == pytest.approx(moment_ms, abs=2)
 
 
-_KNOWN_DIGEST = "a686367465c8c475626989c48cca48e7512c54e57c884977f4277e504a55cc66"
+_KNOWN_DIGEST = "f51ce12282e7ce81acef9bbbcf12255e48df1b193c09088df950f5bf2a8f9f45"

@@ -129,13 +129,14 @@ def _settings(broker: Broker) -> Settings:
 def _plan(events: int, seed: int) -> StreamPlan:
     now_ms = int(time.time() * 1000)
     end_ms = now_ms - now_ms % DAY_MS
+    members = max(1, events // 20)
     return StreamPlan(
         events=events,
-        members=max(1, events // 20),
+        members=members,
         seed=seed,
         start_ms=end_ms - _DAYS * DAY_MS,
         end_ms=end_ms,
-        fraudsters=max(3, events // 50_000),
+        fraudsters=max(3, members // 100),
         redelivered=_REDELIVERED,
     )
 

@@ -32,6 +32,7 @@ from pointstream.cli.output import (
 from pointstream.contracts.decoding import Refusal, decode
 from pointstream.contracts.inputs import InputEvent
 from pointstream.contracts.topics import INPUT_TYPES, topic_of_type
+from pointstream.contracts.wire import dumps, loads
 from pointstream.operations.generate import Generated, StreamPlan
 from pointstream.operations.generate import generate as generate_stream
 from pointstream.operations.publish import OutgoingRecord, Publisher
@@ -57,6 +58,7 @@ GENERATE_EXAMPLES = examples(
     "pointstream generate --events 100000 --seed 7 > events.jsonl",
     "pointstream generate --events 5000 --start 2026-03-01T00:00:00Z --end 2026-04-01T00:00:00Z",
     "pointstream generate --events 1000000 --members 200000 --publish",
+    "pointstream generate --events 200000 --fraudsters 100 --labels labels.jsonl > events.jsonl",
 )
 
 
@@ -250,7 +252,12 @@ def generate(
         str | None, typer.Option(help="RFC 3339; else 28 days before the end.")
     ] = None,
     end: Annotated[str | None, typer.Option(help="RFC 3339; else the last midnight, UTC.")] = None,
-    fraudsters: Annotated[int, typer.Option(min=0, help="Members who are up to something.")] = 3,
+    fraudsters: Annotated[
+        int | None, typer.Option(min=0, help="Members who take part in fraud; else one in 100.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Write there which events are part of which fraud.")
+    ] = None,
     redelivered: Annotated[
         float, typer.Option(min=0, max=0.99, help="Share of events that come a second time.")
     ] = 0.0,
@@ -268,16 +275,33 @@ def generate(
     """Generate a believable stream of a chain of shops, of any size, in constant memory.
 
     Members join, order, return things, check in day after day, refer each other, redeem points and
-    send some to each other; a few are up to no good. Events come in order, as JSON Lines. Nothing
-    lies in the future. The default period ends at the last midnight; give --start and --end for the
-    same bytes on any day.
+    send some to each other; a few are up to no good, each kind of fraud in turn and more or less
+    plain to see. Events come in order, as JSON Lines. Nothing lies in the future. The default
+    period ends at the last midnight; give --start and --end for the same bytes on any day.
     """
     if to_kafka and out is not None:
         fail("--publish and --out exclude each other", USAGE)
     if as_json and not to_kafka and out is None:
         fail("--json would mix with the events on standard output; add --publish or --out", USAGE)
     plan = _plan(events, members, seed, start, end, fraudsters, redelivered)
-    stream = generate_stream(plan)
+    with contextlib.ExitStack() as files:
+        stream = generate_stream(plan)
+        if labels is not None:
+            try:
+                stream = _labelling(stream, files.enter_context(labels.open("wb")))
+            except OSError as error:
+                fail(f"can't write {labels}: {error.strerror}", USAGE)
+        _send_on(stream, events, out, to_kafka, as_json, bootstrap_servers)
+
+
+def _send_on(
+    stream: Iterator[Generated],
+    events: int,
+    out: Path | None,
+    to_kafka: bool,
+    as_json: bool,
+    bootstrap_servers: str | None,
+) -> None:
     if to_kafka:
         settings = read_settings(bootstrap_servers)
         tally = asyncio.run(_publish_generated(settings, stream, events, quiet=as_json))
@@ -297,13 +321,22 @@ def generate(
         notes.print(f"{verb} {tally.published:,} events in {tally.seconds:.1f} s.")
 
 
+def _labelling(stream: Iterator[Generated], sink: BinaryIO) -> Iterator[Generated]:
+    """Pass a stream on, and write a line for each event that is part of a fraud."""
+    for generated in stream:
+        if generated.label is not None and not generated.again:
+            event_id = loads(generated.value)["event_id"]
+            sink.write(dumps({"event_id": event_id, **generated.label._asdict()}) + b"\n")
+        yield generated
+
+
 def _plan(
     events: int,
     members: int | None,
     seed: int,
     start: str | None,
     end: str | None,
-    fraudsters: int,
+    fraudsters: int | None,
     redelivered: float,
 ) -> StreamPlan:
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -311,14 +344,15 @@ def _plan(
     first = _moment(start, "--start") or last - _DEFAULT_PERIOD
     if end is None and start is not None and first >= last:
         last = datetime.now(UTC)  # a start of today, and nothing about the end
+    joined = members if members is not None else max(1, events // 20)
     try:
         return StreamPlan(
             events=events,
-            members=members if members is not None else max(1, events // 20),
+            members=joined,
             seed=seed,
             start_ms=int(first.timestamp() * 1000),
             end_ms=int(last.timestamp() * 1000),
-            fraudsters=fraudsters,
+            fraudsters=fraudsters if fraudsters is not None else joined // 100,
             redelivered=redelivered,
         )
     except ValueError as error:
@@ -361,8 +395,10 @@ async def _publish_generated(
         task = bar.add_task("publishing", total=total, count=0)
         async with Publisher(settings.bootstrap_servers) as publisher:
             while chunk := list(islice(stream, 1_000)):
-                for topic, key, value, _ in chunk:
-                    await publisher.put(OutgoingRecord(prefix + topic, key, value))
+                for generated in chunk:
+                    topic = generated.topic
+                    record = OutgoingRecord(prefix + topic, generated.key, generated.value)
+                    await publisher.put(record)
                     tally.by_topic[topic] = tally.by_topic.get(topic, 0) + 1
                 await publisher.linger()
                 bar.update(task, completed=publisher.sent, count=publisher.sent)

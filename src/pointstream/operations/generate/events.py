@@ -8,7 +8,15 @@ from random import Random
 from typing import Any
 
 from pointstream.contracts.wire import rfc3339
-from pointstream.operations.chain import SHOPS, Shop
+from pointstream.operations.chain import Shop
+from pointstream.operations.generate.facts import (
+    address_of,
+    at_night,
+    device_of,
+    guest_address,
+    home_of,
+    shops_near,
+)
 from pointstream.operations.generate.plan import StreamPlan, member_name
 
 __all__ = ["Event", "Events"]
@@ -31,6 +39,8 @@ class Events:
         self._orders = 0
         self._follow_ups: list[tuple[int, int, Callable[..., Event], tuple[Any, ...]]] = []
         self._waiting = 0
+        self._fraudsters: set[int] = set()
+        self._episodes = 0
 
     def _below(self, limit: int) -> int:
         return int(self._random() * limit)
@@ -43,8 +53,11 @@ class Events:
         chance = self._random()
         return int(self._joined * chance * (0.35 + 0.65 * chance))
 
-    def _later(self, due_ms: int, build: Callable[..., Event], *details: Any) -> None:
-        if len(self._follow_ups) < _MAX_FOLLOW_UPS and due_ms < self._plan.end_ms:
+    def _later(
+        self, due_ms: int, build: Callable[..., Event], *details: Any, kept: bool = False
+    ) -> None:
+        """Let something follow when it is due; `kept` even where too much is waiting already."""
+        if (kept or len(self._follow_ups) < _MAX_FOLLOW_UPS) and due_ms < self._plan.end_ms:
             self._waiting += 1
             heappush(self._follow_ups, (due_ms, self._waiting, build, details))
 
@@ -58,18 +71,18 @@ class Events:
             **fields,
         }
 
-    def _home_of(self, member: int) -> Shop:
-        return SHOPS[member * 7919 % len(SHOPS)]
-
-    def _visit(self, member: int) -> tuple[Shop, str]:
-        """Where a member shops today: mostly the home shop, else any; and through which channel."""
+    def _visit(self, member: int, at_ms: int) -> tuple[Shop, str]:
+        """Where a member shops today, mostly the home shop, and through which channel."""
         chance = self._random()
-        home = self._home_of(member)
-        shop = home if chance < 0.8 else SHOPS[self._below(len(SHOPS))]
+        near = shops_near(member, at_ms)
+        home = home_of(member)
+        shop = home if chance < 0.8 and home in near else near[self._below(len(near))]
         channel = ("pos", "pos", "pos", "miniapp", "app", "web")[self._below(6)]
+        if channel == "pos" and at_night(at_ms):
+            channel = "miniapp"
         return shop, channel
 
-    def _through(self, member: int, shop: Shop, channel: str) -> Event:
+    def _through(self, member: int, shop: Shop, channel: str, at_ms: int) -> Event:
         """The envelope fields that a channel knows about a visit."""
         fields: Event = {
             "store_id": shop.store_id,
@@ -77,9 +90,11 @@ class Events:
             "channel": channel,
             "source": "till" if channel == "pos" else "mall",
         }
-        if channel == "pos":
+        if channel != "pos":
+            fields["device_id"] = device_of(member, at_ms)
+            guest = channel == "miniapp" and self._random() < 0.2
+            fields["ip"] = guest_address(shop) if guest else address_of(member, at_ms)
+        elif shop in shops_near(member, at_ms):
             fields["geo"] = shop.geo
-        else:
-            fields["device_id"] = f"D-{member:06d}"
-            fields["ip"] = f"10.{member >> 16 & 255}.{member >> 8 & 255}.{member & 255}"
+        # Else somebody returns it by parcel: nobody stands at the counter.
         return fields

@@ -19,6 +19,13 @@ from pointstream.operations.chain import (
     local_midnight_ms,
 )
 from pointstream.operations.generate.events import Event, Events
+from pointstream.operations.generate.facts import (
+    address_of,
+    at_night,
+    device_of,
+    home_of,
+    shops_near,
+)
 from pointstream.operations.generate.plan import member_name
 
 __all__ = ["Members", "Sale"]
@@ -67,7 +74,7 @@ class Members(Events):
     def _join(self, now_ms: int, **envelope: Any) -> Event:
         member = self._joined
         self._joined += 1
-        home = self._home_of(member)
+        home = home_of(member)
         fields: Event = {
             "joined_at": rfc3339(now_ms),
             "birthday": f"{self._between(1, 12):02d}-{self._between(1, 28):02d}",
@@ -75,6 +82,9 @@ class Members(Events):
             "segments": [SEGMENTS[self._below(len(SEGMENTS))]],
             "source": "crm",
         }
+        if not envelope and self._random() < 0.7:
+            # The others filled in a form at the counter.
+            fields["device_id"] = device_of(member, now_ms)
         if not envelope and member and self._random() < 0.15:
             referrer = self._below(member)
             fields["referrer_id"] = member_name(referrer)
@@ -82,14 +92,17 @@ class Members(Events):
             self._later(soon_ms, self._referral, soon_ms, referrer, member)
             first_ms = now_ms + self._between(30 * MINUTE_MS, 5 * DAY_MS)
             self._later(first_ms, self._first_order, first_ms, referrer, member)
-        return self._event("member.registered", member, now_ms, **envelope, **fields)
+        return self._event("member.registered", member, now_ms, **{**fields, **envelope})
 
     def _referral(self, at_ms: int, referrer: int, referee: int, **envelope: Any) -> Event:
         return self._event(
             "referral.registered",
             referrer,
             at_ms,
-            **(envelope or {"channel": "app", "source": "mall"}),
+            **(
+                envelope
+                or {"channel": "app", "source": "mall", "device_id": device_of(referrer, at_ms)}
+            ),
             referee_id=member_name(referee),
         )
 
@@ -112,7 +125,7 @@ class Members(Events):
         )
 
     def _order(self, now_ms: int, member: int) -> Event:
-        shop, channel = self._visit(member)
+        shop, channel = self._visit(member, now_ms)
         lines = self._basket()
         event, sale = self._sell(now_ms, member, shop, channel, lines)
         self._come_back(now_ms, sale)
@@ -150,7 +163,7 @@ class Members(Events):
             "order.paid",
             member,
             at_ms,
-            **{**self._through(member, shop, channel), **extra},
+            **{**self._through(member, shop, channel, at_ms), **extra},
             order_id=order_id,
             currency=CURRENCY,
             paid_minor=paid_minor,
@@ -188,7 +201,7 @@ class Members(Events):
             "order.refunded",
             sale.member,
             at_ms,
-            **self._through(sale.member, sale.shop, sale.channel),
+            **self._through(sale.member, sale.shop, sale.channel, at_ms),
             order_id=sale.order_id,
             refund_id=f"R{sale.order_id[1:]}-{nth}",
             refunded_minor=refunded_minor,
@@ -202,7 +215,7 @@ class Members(Events):
             "order.cancelled",
             sale.member,
             at_ms,
-            **self._through(sale.member, sale.shop, sale.channel),
+            **self._through(sale.member, sale.shop, sale.channel, at_ms),
             order_id=sale.order_id,
         )
 
@@ -213,19 +226,20 @@ class Members(Events):
             # A telephone without a network hands it in a day late: the streak mends.
             late_ms = DAY_MS if self._random() < 0.02 else 0
             self._later(tomorrow_ms + late_ms, self._check_in, tomorrow_ms, member)
-        shop = self._home_of(member)
-        return self._event(
+        near, home = shops_near(member, at_ms), home_of(member)
+        shop = home if home in near else near[0]
+        event = self._event(
             "checkin.recorded",
             member,
             at_ms,
             store_id=shop.store_id,
             brand_id=shop.brand_id,
             channel="miniapp",
-            device_id=f"D-{member:06d}",
-            geo=shop.geo,
+            device_id=device_of(member, at_ms),
             source="miniapp",
-            place=shop.city,
         )
+        # From bed, it names no place.
+        return event if at_night(at_ms) else {**event, "geo": shop.geo, "place": shop.city}
 
     def _activity(self, now_ms: int, member: int) -> Event:
         activity = ACTIVITIES[self._below(len(ACTIVITIES))]
@@ -249,9 +263,17 @@ class Members(Events):
             fields["order_id"] = order_id
             paid_ms = now_ms + self._between(1, 60) * 1000
             self._later(paid_ms, self._order_with_points, paid_ms, member, order_id, points)
-        return self._event(
-            "points.redeem", member, now_ms, channel="miniapp", source="mall", **fields
-        )
+        fields.update(self._by_app(member, now_ms))
+        return self._event("points.redeem", member, now_ms, **fields)
+
+    def _by_app(self, member: int, at_ms: int) -> Event:
+        """The envelope fields of what a member does in the mall's app, wherever that is."""
+        return {
+            "channel": "miniapp",
+            "source": "mall",
+            "device_id": device_of(member, at_ms),
+            "ip": address_of(member, at_ms),
+        }
 
     def _send(self, now_ms: int, member: int) -> Event:
         """Give points to another member; now and then the id is mistyped, and they come back."""
@@ -262,15 +284,14 @@ class Members(Events):
             "points.transfer",
             member,
             now_ms,
-            channel="miniapp",
-            source="mall",
+            **self._by_app(member, now_ms),
             to_member_id=to_member_id,
             points=(10, 20, 50, 50, 100)[self._below(5)],
             actor={"id": member_name(member), "role": "member"},
         )
 
     def _order_with_points(self, at_ms: int, member: int, order_id: str, points: int) -> Event:
-        shop = self._home_of(member)
+        shop = home_of(member)
         event, sale = self._sell(
             at_ms, member, shop, "miniapp", self._basket(), order_id=order_id, points_paid=points
         )

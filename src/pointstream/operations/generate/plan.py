@@ -8,19 +8,50 @@ from typing import NamedTuple
 
 from pointstream.operations.chain import DAY_MS
 
-__all__ = ["Generated", "StreamPlan", "member_name"]
+__all__ = ["FRAUD_KINDS", "SUBTLETIES", "Generated", "Label", "StreamPlan", "member_name"]
+
+FRAUD_KINDS = (
+    "velocity",
+    "travel",
+    "self_referral",
+    "ring",
+    "farm",
+    "refund_loop",
+    "takeover",
+    "staff",
+    "spike",
+)
+"""What fraudsters do. `schemes` tells how."""
+
+SUBTLETIES = ("plain", "subtle", "faint")
+"""How hard it is to see: plain shows at once, subtle keeps just above what detectors allow by
+default, faint keeps below that on purpose; what is found of it shows where the limits are."""
+
+
+class Label(NamedTuple):
+    """What an event is part of: one episode of one kind of fraud."""
+
+    episode: int
+    """Numbered from 1 in the order in which they begin."""
+    kind: str
+    """One of `FRAUD_KINDS`."""
+    subtlety: str
+    """One of `SUBTLETIES`."""
 
 
 class Generated(NamedTuple):
-    """One input as it is published: topic suffix such as `orders`, key and JSON value.
-
-    `again` marks a redelivery: the very bytes of an earlier one.
-    """
+    """One input as it is published: topic suffix such as `orders`, key and JSON value."""
 
     topic: str
     key: bytes
     value: bytes
     again: bool = False
+    """It is a redelivery: the very bytes of an earlier one."""
+    at_ms: int = 0
+    """When it is emitted, which may be later than it occurred; never earlier than the one before
+    it."""
+    label: Label | None = None
+    """What it is part of, if a fraudster made it. Nothing in the bytes tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +59,8 @@ class StreamPlan:
     """What to generate: all that the bytes of the stream depend on.
 
     `events` and `members` are counts (members who join in the course of the stream), times are ms
-    since the epoch, `redelivered` is the share of events (0 to below 1) that come a second time,
+    since the epoch, `fraudsters` is how many members take part in fraud (the last episode may bring
+    a few more), `redelivered` is the share of events (0 to below 1) that come a second time,
     unchanged. Raises `ValueError` with a sentence for a user when a value is out of range.
     """
 

@@ -10,7 +10,7 @@ from pointstream.contracts.wire import dumps
 from pointstream.operations.chain import moment_of, trade_until
 from pointstream.operations.generate.events import Event
 from pointstream.operations.generate.fraud import Fraudsters
-from pointstream.operations.generate.plan import Generated, StreamPlan
+from pointstream.operations.generate.plan import Generated, Label, StreamPlan
 
 __all__ = ["generate"]
 
@@ -32,23 +32,21 @@ class _Story(Fraudsters):
         plan, chance, follow_ups = self._plan, self._random, self._follow_ups
         trade = trade_until(plan.start_ms)
         step = (trade_until(plan.end_ms) - trade) / max(plan.events, 1)
-        episodes_per_slot = 3 * plan.fraudsters / max(plan.events, 1)
         latest: list[Generated] = []
         for slot in range(plan.events):
             # The end itself belongs to the next period, and rounding must not reach it.
             now_ms = min(moment_of(trade + step * (slot + chance())), plan.end_ms - 1)
             now_ms = max(now_ms, plan.start_ms)
             if latest and chance() < plan.redelivered:
-                yield latest[self._below(len(latest))]._replace(again=True)
+                yield latest[self._below(len(latest))]._replace(again=True, at_ms=now_ms)
                 continue
-            if chance() < episodes_per_slot and self._joined:
-                self._begin_fraud(now_ms)
+            self._maybe_begin_fraud(now_ms)
             if follow_ups and follow_ups[0][0] <= now_ms:
                 _, _, build, details = heappop(follow_ups)
                 event = build(*details)
             else:
                 event = self._something_new(slot, now_ms)
-            generated = self._finish(event)
+            generated = self._finish(event, now_ms)
             if plan.redelivered:
                 if len(latest) < _REMEMBERED_FOR_REDELIVERY:
                     latest.append(generated)
@@ -56,9 +54,10 @@ class _Story(Fraudsters):
                     latest[slot % _REMEMBERED_FOR_REDELIVERY] = generated
             yield generated
 
-    def _finish(self, event: Event) -> Generated:
+    def _finish(self, event: Event, now_ms: int) -> Generated:
+        label: Label | None = event.pop("label", None)
         kind = event["type"]
         topic = self._topics.get(kind)
         if topic is None:
             topic = self._topics[kind] = topic_of_type(kind)
-        return Generated(topic, event["member_id"].encode(), dumps(event))
+        return Generated(topic, event["member_id"].encode(), dumps(event), False, now_ms, label)
