@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench bench-scale bench-member chaos prove lock clean
+.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules chaos prove lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-scale: $(READY) ## One worker with MEMBERS=1000000: memory, latency, resta
 
 bench-member: $(READY) ## What an event costs a member with ORDERS=100000 orders, beside one with ten
 	$(BIN)/python -m tests.bench.member --orders $(ORDERS)
+
+bench-rules: $(READY) ## What an event costs with 200 rules in force, beside ten; fails beyond twice as much
+	$(BIN)/python -m tests.bench.rules
 
 chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
 	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s

@@ -39,7 +39,8 @@ from pointstream.ledger.state import (
 )
 from pointstream.ledger.windows import Windows
 from pointstream.rules.compile import CompiledProgramme, compile_rule_set
-from pointstream.rules.model import CompiledRuleSet, Reward, RuleTable
+from pointstream.rules.index import RuleTable
+from pointstream.rules.model import CompiledRuleSet, Reward
 from pointstream.rules.shadows import Shadows
 
 __all__ = ["LOTS_PER_ENTRY", "MAX_POINTS", "Book", "lot_change"]

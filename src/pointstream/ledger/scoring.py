@@ -11,7 +11,7 @@ that costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pointstream.contracts.inputs import (
@@ -28,8 +28,9 @@ from pointstream.ledger.facts import Facts
 from pointstream.ledger.records import Order, Run
 from pointstream.ledger.scored import Due, LookedAt, Trace
 from pointstream.ledger.stacking import multiplied, one_per_group
+from pointstream.rules.index import Rewards, RuleTable
 from pointstream.rules.ladders import PLAIN
-from pointstream.rules.model import OrderReward, Reward, RuleTable, Scoped
+from pointstream.rules.model import OrderReward, Reward, Scoped
 
 __all__ = [
     "Due",
@@ -156,7 +157,7 @@ def score_referral(
 ) -> list[Due]:
     """Score the registration of somebody whom the member referred."""
     dues: list[Due] = []
-    for reward in _matching(table.referrals.get("registered", ()), event, facts, trace):
+    for reward in _matching(table.referrals.get("registered"), event, facts, trace):
         _give_fixed(dues, reward, reward.points, event, trace)
     return _one_per_group(dues, trace)
 
@@ -166,7 +167,7 @@ def score_first_order(
 ) -> list[Due]:
     """Score the first order of somebody whom the member referred."""
     dues: list[Due] = []
-    for reward in _matching(table.referrals.get("first_order", ()), event, facts, trace):
+    for reward in _matching(table.referrals.get("first_order"), event, facts, trace):
         if event.paid_minor < reward.min_minor:
             if trace is not None:
                 says = f"min_minor: {event.paid_minor} is below {reward.min_minor}"
@@ -181,7 +182,7 @@ def score_activity(
 ) -> list[Due]:
     """Score an activity."""
     dues: list[Due] = []
-    for reward in _matching(table.activities.get(event.activity, ()), event, facts, trace):
+    for reward in _matching(table.activities.get(event.activity), event, facts, trace):
         if reward.draws is not None:
             points = reward.draws(event.event_id)
         else:
@@ -209,10 +210,13 @@ def score_registered(
 
 
 def _matching(
-    rewards: Iterable[_Rewarding], event: Scoped, facts: Facts, trace: Trace | None
+    rewards: Rewards[_Rewarding] | None, event: Scoped, facts: Facts, trace: Trace | None
 ) -> Iterator[_Rewarding]:
     """Yield the rules whose scope and condition hold; note why the others do not."""
-    for reward in rewards:
+    if rewards is None:
+        return
+    # Who wants to know why rules do not match is told of all of them.
+    for reward in rewards.candidates(event, facts) if trace is None else rewards:
         if reward.matches is None or reward.matches(event, facts):
             yield reward
         elif trace is not None:

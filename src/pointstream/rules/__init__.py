@@ -14,6 +14,7 @@ from pointstream.rules.compile import (
     compile_programme,
     compile_rule_set,
 )
+from pointstream.rules.index import RuleTable
 from pointstream.rules.model import (
     ActivityReward,
     CheckInReward,
@@ -22,7 +23,6 @@ from pointstream.rules.model import (
     OrderReward,
     ReferralReward,
     Reward,
-    RuleTable,
     Scoped,
 )
 from pointstream.rules.tables import RuleBook, RuleTables, Version

@@ -38,6 +38,7 @@ from pointstream.contracts.wire import dumps
 from pointstream.rules.calendar import Calendar
 from pointstream.rules.conditions import asks_spend, tests_of
 from pointstream.rules.effects import compile_draw, compile_order_effect
+from pointstream.rules.index import needs_of
 from pointstream.rules.ladders import CompiledLadder
 from pointstream.rules.model import (
     ActivityReward,
@@ -228,6 +229,7 @@ def _reward(rule: Rule, version: int, hash_: str) -> Reward:
         "asks_spend": asks_spend(rule.condition),
         "draws": compile_draw(draw) if draw is not None else None,
         "tests": tests,
+        "needs": needs_of(rule),
     }
     if isinstance(rule, MultiplierRule):
         return OrderReward(

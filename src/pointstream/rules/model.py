@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pointstream.contracts.lifetimes import Activation, Expiry
 
@@ -22,12 +22,12 @@ __all__ = [
     "CompiledRuleSet",
     "Effect",
     "MemberFacts",
+    "Needs",
     "OrderReward",
     "Period",
     "ReferralReward",
     "RegisteredReward",
     "Reward",
-    "RuleTable",
     "Scoped",
     "Test",
 ]
@@ -153,6 +153,14 @@ class Test:
     """What is asked and what the event has, in words."""
 
 
+class Needs(NamedTuple):
+    """One of some values, without which of an event a rule gives nothing for it."""
+
+    of: str
+    """What has the value, by the names of `index.py`."""
+    values: frozenset[Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
     """What every compiled rule has. `matches` is None for a rule that holds everywhere."""
@@ -180,6 +188,8 @@ class Reward:
     """What gives the points by the event's id, where they are drawn."""
     tests: tuple[Test, ...] = ()
     """What `matches` asks, one by one: for whoever wants to know why it does not match."""
+    needs: tuple[Needs, ...] = ()
+    """What of that the rule can be found by, among many."""
 
     def why_not(self, event: Scoped, facts: MemberFacts) -> str:
         """Return the first test that an event fails, in words; `matches` has said that it does."""
@@ -270,16 +280,3 @@ class CompiledRuleSet:
     """By rule id, whatever span the rule has: refunds ask for the rules of the order's time."""
     rewards: Mapping[str, Reward]
     """All of them, by rule id: an award that waited for its budget asks for the rule it came by."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleTable:
-    """The rewards in force during one span of time, indexed by what earns them."""
-
-    orders: tuple[OrderReward, ...] = ()
-    check_ins: tuple[CheckInReward, ...] = ()
-    referrals: Mapping[str, tuple[ReferralReward, ...]]
-    activities: Mapping[str, tuple[ActivityReward, ...]]
-    registered: tuple[RegisteredReward, ...] = ()
-    asks_spend: bool = False
-    """Whether a rule asks what members have paid in a window: it must be counted then."""

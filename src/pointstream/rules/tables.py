@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 from pointstream.contracts.rulesets import ActivityRule, ReferralRule, RuleSet
 from pointstream.contracts.wire import epoch_ms
+from pointstream.rules.index import Rewards, RuleTable
 from pointstream.rules.model import (
     ActivityReward,
     CheckInReward,
@@ -26,7 +27,6 @@ from pointstream.rules.model import (
     ReferralReward,
     RegisteredReward,
     Reward,
-    RuleTable,
 )
 
 __all__ = ["RuleBook", "RuleTables", "Version"]
@@ -161,8 +161,8 @@ def _table(versions: Sequence[Version], at_ms: int | None) -> RuleTable:
             highest[version.id] = version
     orders: list[OrderReward] = []
     check_ins: list[CheckInReward] = []
-    referrals: dict[str, tuple[ReferralReward, ...]] = {}
-    activities: dict[str, tuple[ActivityReward, ...]] = {}
+    referrals: dict[str, list[ReferralReward]] = {}
+    activities: dict[str, list[ActivityReward]] = {}
     registered: list[RegisteredReward] = []
     asks_spend = False
     for version in highest.values():
@@ -178,10 +178,10 @@ def _table(versions: Sequence[Version], at_ms: int | None) -> RuleTable:
                 check_ins.append(reward)
             elif isinstance(reward, ReferralReward):
                 assert isinstance(rule, ReferralRule)
-                referrals[rule.when] = (*referrals.get(rule.when, ()), reward)
+                referrals.setdefault(rule.when, []).append(reward)
             elif isinstance(reward, ActivityReward):
                 assert isinstance(rule, ActivityRule)
-                activities[rule.activity] = (*activities.get(rule.activity, ()), reward)
+                activities.setdefault(rule.activity, []).append(reward)
             elif isinstance(reward, RegisteredReward):
                 registered.append(reward)
     return RuleTable(
@@ -194,9 +194,9 @@ def _table(versions: Sequence[Version], at_ms: int | None) -> RuleTable:
     )
 
 
-def _ranked(rewards: Iterable[R]) -> tuple[R, ...]:
+def _ranked(rewards: Iterable[R]) -> Rewards[R]:
     """Return rewards of higher priority first, of equal priority as they were written."""
-    return tuple(sorted(rewards, key=lambda reward: -reward.priority))
+    return Rewards(sorted(rewards, key=lambda reward: -reward.priority))
 
 
 def _holds(from_ms: int | None, to_ms: int | None, at_ms: int | None) -> bool:
