@@ -27,7 +27,8 @@ from pointstream.ledger.caps import Room
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.records import Account
 from pointstream.ledger.scored import Due
-from pointstream.rules.model import Reward, RuleTable
+from pointstream.rules.index import RuleTable
+from pointstream.rules.model import Reward
 from pointstream.rules.tables import Version
 
 __all__ = ["compare_shadows"]

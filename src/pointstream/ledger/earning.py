@@ -29,7 +29,7 @@ from pointstream.ledger.scoring import (
 )
 from pointstream.ledger.state import business_key, pseudonym, time_bytes
 from pointstream.ledger.waiting import activity_key
-from pointstream.rules.model import RuleTable
+from pointstream.rules.index import RuleTable
 
 __all__ = [
     "activity_recorded",

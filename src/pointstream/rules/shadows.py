@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pointstream.rules.model import RuleTable
+from pointstream.rules.index import RuleTable
 from pointstream.rules.tables import RuleBook, RuleTables, Version
 
 __all__ = ["Shadows"]
