@@ -50,6 +50,7 @@ def _said(result: Result) -> str:
         ["rules", "templates"],
         ["rules", "publish"],
         ["rules", "withdraw"],
+        ["rules", "shadow"],
         ["rules", "history"],
         ["rules", "list"],
         ["watch"],

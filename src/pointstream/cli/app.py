@@ -20,6 +20,7 @@ from pointstream.cli import (
     rules,
     ruletemplates,
     service,
+    shadow,
     stream,
     watch,
 )
@@ -75,6 +76,7 @@ app.add_typer(rules.rules_app)
 rules.rules_app.command(epilog=rulefiles.CHECK_EXAMPLES)(rulefiles.check)
 rules.rules_app.command(epilog=rulefiles.DIFF_EXAMPLES)(rulefiles.diff)
 rules.rules_app.command(epilog=ruletemplates.NEW_EXAMPLES)(ruletemplates.new)
+rules.rules_app.command("shadow", epilog=shadow.SHADOW_EXAMPLES)(shadow.sum_up_shadow)
 rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
     ruletemplates.list_templates
 )

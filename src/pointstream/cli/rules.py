@@ -32,6 +32,7 @@ from pointstream.cli.output import (
 )
 from pointstream.cli.rulefiles import ProgrammeOption, read_programme, tell
 from pointstream.contracts.rulesets import RuleSet
+from pointstream.contracts.shadows import shadow_key
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.documents import DocumentInvalid, read_text
 from pointstream.operations.publish import OutgoingRecord
@@ -59,8 +60,11 @@ PUBLISH_EXAMPLES = examples(
     "pointstream rules publish autumn.yaml --dry-run",
     "pointstream rules publish autumn.yaml",
     "pointstream rules publish autumn.yaml --no-wait --json",
+    "pointstream rules publish autumn.yaml --shadow",
 )
-WITHDRAW_EXAMPLES = examples("pointstream rules withdraw autumn")
+WITHDRAW_EXAMPLES = examples(
+    "pointstream rules withdraw autumn", "pointstream rules withdraw autumn --shadow"
+)
 HISTORY_EXAMPLES = examples(
     "pointstream rules history", "pointstream rules history autumn --time-zone Asia/Shanghai"
 )
@@ -99,6 +103,10 @@ def publish_rules(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the file and tell; publish nothing.")
     ] = False,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="As a candidate that awards nothing: see `rules shadow`."),
+    ] = False,
     no_wait: NoWaitOption = False,
     timeout_s: TimeoutOption = 60.0,
     programme_file: ProgrammeOption = None,
@@ -109,8 +117,9 @@ def publish_rules(
 
     The file is checked first, as by `rules check`; nothing is published where anything is wrong.
     A version without effective_from holds from now, and events that are under way may miss it: give
-    it one some seconds ahead where that matters. Ends with 1 if a rule set is refused, or not
-    applied in time.
+    it one some seconds ahead where that matters. With --shadow it is compared with what is in force
+    from now on, until it is withdrawn, and no version is used up. Ends with 1 if a rule set is
+    refused, or not applied in time.
     """
     settings = read_settings(bootstrap_servers)
     rule_sets = _sound(file, programme_file)
@@ -118,10 +127,10 @@ def publish_rules(
         ends: list[tuple[RuleSet, Ended | None]] = [(rule_set, None) for rule_set in rule_sets]
     else:
         records = [
-            publication(settings.topic_prefix, rule_set, int(time.time() * 1000))
+            publication(settings.topic_prefix, rule_set, int(time.time() * 1000), shadow=shadow)
             for rule_set in rule_sets
         ]
-        names = [_name(rule_set.id, rule_set.version) for rule_set in rule_sets]
+        names = [_named(rule_set, shadow=shadow) for rule_set in rule_sets]
         done = asyncio.run(
             _send(settings, records, names, wait=not no_wait, timeout_s=timeout_s, quiet=as_json)
         )
@@ -131,11 +140,10 @@ def publish_rules(
             {"id": rule_set.id, "version": rule_set.version, **_end_json(end)}
             for rule_set, end in ends
         ]
-        answer_json({"dry_run": dry_run, "rule_sets": published})
+        answer_json({"dry_run": dry_run, "shadow": shadow, "rule_sets": published})
     else:
         for rule_set, end in ends:
-            name = _name(rule_set.id, rule_set.version)
-            _say(name, end, wait=not no_wait)
+            _say(_named(rule_set, shadow=shadow), end, wait=not no_wait)
     _exit([end for _, end in ends if end is not None], wait=not no_wait)
 
 
@@ -143,6 +151,9 @@ def publish_rules(
 @guarded
 def withdraw_rules(
     rule_set_id: Annotated[str, typer.Argument(metavar="ID", help="Of the rule set.")],
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Its candidate, and nothing that is in force.")
+    ] = False,
     no_wait: NoWaitOption = False,
     timeout_s: TimeoutOption = 60.0,
     as_json: JsonOption = False,
@@ -153,7 +164,7 @@ def withdraw_rules(
     Late events from before are still scored by them. Only a higher version brings it back.
     """
     settings = read_settings(bootstrap_servers)
-    record = withdrawal(settings.topic_prefix, rule_set_id)
+    record = withdrawal(settings.topic_prefix, rule_set_id, shadow=shadow)
     wait = not no_wait
     (end,) = asyncio.run(
         _send(settings, [record], [rule_set_id], wait=wait, timeout_s=timeout_s, quiet=as_json)
@@ -161,7 +172,8 @@ def withdraw_rules(
     if as_json:
         answer_json({"id": rule_set_id, **_end_json(end)})
     else:
-        _say(f"withdrawal of {rule_set_id}", end, wait=wait)
+        what = f"the candidate of {rule_set_id}" if shadow else rule_set_id
+        _say(f"withdrawal of {what}", end, wait=wait)
     _exit([end], wait=wait)
 
 
@@ -184,12 +196,15 @@ def tell_history(
     told_in, now_ms = zone_named(zone), int(time.time() * 1000)
     history = _history(bootstrap_servers, programme_file, quiet=as_json)
     versions = [v for v in _versions(history) if rule_set_id in (None, v.id)]
-    refused = [r for r in history.refused if rule_set_id in (None, r.rule_set)]
-    aside = [a for a in history.set_aside if rule_set_id in (None, a.rule_set)]
+    shadows = [v for v in history.shadows if rule_set_id in (None, v.id)]
+    names = (rule_set_id, shadow_key(rule_set_id or ""))
+    refused = [r for r in history.refused if rule_set_id is None or r.rule_set in names]
+    aside = [a for a in history.set_aside if rule_set_id is None or a.rule_set in names]
     if as_json:
         answer_json(
             {
                 "versions": [_version_json(history, version, now_ms) for version in versions],
+                "shadows": [_version_json(history, version, now_ms) for version in shadows],
                 "set_aside": [asdict(each) for each in aside],
                 "refused": [
                     {
@@ -203,10 +218,10 @@ def tell_history(
             }
         )
         return
-    if not versions and not refused and not aside:
+    if not versions and not shadows and not refused and not aside:
         notes.print("No such rule set.")
         return
-    _print_versions(history, versions, now_ms, told_in)
+    _print_versions(history, [*versions, *shadows], now_ms, told_in)
     for side in aside:
         name = _name(side.rule_set, side.version)
         notes.print(Text(f"set aside: {name}: {side.reason}"), soft_wrap=True)
@@ -224,7 +239,10 @@ def list_rules(
     as_json: JsonOption = False,
     bootstrap_servers: BootstrapOption = None,
 ) -> None:
-    """List the rule sets in force now, and those ahead: the programme's and the published ones."""
+    """List the rule sets in force now, and those ahead: the programme's and the published ones.
+
+    Candidates that run in shadow are there, too.
+    """
     told_in, now_ms = zone_named(zone), int(time.time() * 1000)
     history = _history(bootstrap_servers, programme_file, quiet=as_json)
     versions = [
@@ -234,9 +252,10 @@ def list_rules(
     ]
     if as_json:
         told = [_version_json(history, version, now_ms) for version in versions]
-        answer_json({"rule_sets": told})
-    elif versions:
-        _print_versions(history, versions, now_ms, told_in)
+        shadows = [_version_json(history, version, now_ms) for version in history.shadows]
+        answer_json({"rule_sets": told, "shadows": shadows})
+    elif versions or history.shadows:
+        _print_versions(history, [*versions, *history.shadows], now_ms, told_in)
     else:
         notes.print("No rule set is in force.")
 
@@ -379,6 +398,11 @@ def _moment(at_ms: int | None, zone: tzinfo) -> str:
     except (ValueError, OverflowError):
         return rfc3339(at_ms)
     return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _named(rule_set: RuleSet, *, shadow: bool) -> str:
+    name = _name(rule_set.id, rule_set.version)
+    return f"{name}, in shadow" if shadow else name
 
 
 def _name(id_: str, version: int) -> str:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pointstream.contracts.rulesets import RuleSet
+from pointstream.contracts.shadows import shadow_key, shadowed
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads, rfc3339
 from pointstream.engine.state import State
@@ -21,7 +22,13 @@ from pointstream.engine.store import MemoryStore
 from pointstream.ledger.book import Book
 from pointstream.ledger.decision import SetAside
 from pointstream.ledger.rulebook import RULESET_ENDED, RULESET_TOLD, load_rule_sets
-from pointstream.ledger.state import TOLD_RULE_SETS_START, TOLD_RULE_SETS_STOP
+from pointstream.ledger.shadows import SHADOW_ENDED, SHADOW_TOLD, load_shadows
+from pointstream.ledger.state import (
+    TOLD_RULE_SETS_START,
+    TOLD_RULE_SETS_STOP,
+    TOLD_SHADOWS_START,
+    TOLD_SHADOWS_STOP,
+)
 from pointstream.operations.lag import GroupProgress
 from pointstream.operations.lifetime import AsyncLifetime
 from pointstream.operations.placement import partition_of
@@ -49,21 +56,30 @@ _LOOK_SECONDS: Final = 0.1
 Place = tuple[str, int]
 
 
-def publication(prefix: str, rule_set: RuleSet, now_ms: int) -> OutgoingRecord:
-    """Return the record that publishes a version of a rule set, dated `now_ms`."""
-    body = {
+def publication(
+    prefix: str, rule_set: RuleSet, now_ms: int, *, shadow: bool = False
+) -> OutgoingRecord:
+    """Return the record that publishes a version of a rule set, dated `now_ms`.
+
+    With `shadow`, as a candidate that runs beside the one in force.
+    """
+    key = shadow_key(rule_set.id) if shadow else rule_set.id
+    body: dict[str, Any] = {
         "event_id": f"ruleset-{uuid4().hex}",
         "type": "ruleset.published",
         "occurred_at": rfc3339(now_ms),
-        "ruleset_id": rule_set.id,
+        "ruleset_id": key,
         "ruleset": rule_set.model_dump(mode="json", exclude_defaults=True),
     }
-    return OutgoingRecord(prefix + _TOPIC, rule_set.id.encode(), dumps(body))
+    if shadow:
+        body["shadow"] = True
+    return OutgoingRecord(prefix + _TOPIC, key.encode(), dumps(body))
 
 
-def withdrawal(prefix: str, rule_set_id: str) -> OutgoingRecord:
-    """Return the record that withdraws a rule set."""
-    return OutgoingRecord(prefix + _TOPIC, rule_set_id.encode(), None)
+def withdrawal(prefix: str, rule_set_id: str, *, shadow: bool = False) -> OutgoingRecord:
+    """Return the record that withdraws a rule set, or its candidate."""
+    key = shadow_key(rule_set_id) if shadow else rule_set_id
+    return OutgoingRecord(prefix + _TOPIC, key.encode(), None)
 
 
 class End(StrEnum):
@@ -204,9 +220,13 @@ def _tells(record: Record, id_: str, content: dict[str, Any] | None) -> bool:
     """Whether a message between partitions is about this version, or about this withdrawal."""
     message = loads(record.value or b"{}")
     body = message.get("body")
+    candidate_of = shadowed(id_)
+    published, ended = RULESET_TOLD, RULESET_ENDED
+    if candidate_of is not None:
+        id_, published, ended = candidate_of, SHADOW_TOLD, SHADOW_ENDED
     if content is None:
-        return bool(message.get("type") == RULESET_ENDED and body["id"] == id_)
-    if message.get("type") != RULESET_TOLD:
+        return bool(message.get("type") == ended and body["id"] == id_)
+    if message.get("type") != published:
         return False
     told = body["ruleset"]
     return bool((told["id"], told["version"]) == (id_, content["version"]))
@@ -223,6 +243,8 @@ class Holds(StrEnum):
     OVER = "over"
     OUTDONE = "outdone"
     """A higher version is in force."""
+    SHADOW = "in shadow"
+    """A candidate: nothing is awarded by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,16 +262,24 @@ class History:
     """What a partition knows of rule sets, and what was refused."""
 
     book: RuleBook
+    shadows: list[Version]
+    """The candidates that run in shadow."""
     set_aside: list[SetAside]
     refused: list[Refused]
 
     def published(self, version: Version) -> bool:
         """Whether a version comes from the topic, and not from the programme's file."""
-        return version in self.book.published(version.id)
+        return self.is_shadow(version) or version in self.book.published(version.id)
+
+    def is_shadow(self, version: Version) -> bool:
+        """Whether a version is a candidate that runs in shadow."""
+        return any(version is candidate for candidate in self.shadows)
 
 
 def holds_at(history: History, version: Version, at_ms: int) -> Holds:
     """Tell how a version stands at a moment."""
+    if history.is_shadow(version):
+        return Holds.SHADOW
     if version.from_ms is not None and version.from_ms > at_ms:
         return Holds.AHEAD
     if not version.holds(at_ms):
@@ -279,7 +309,10 @@ async def read_history(
     async for records in reader.read(*place, end=end):
         for record in records:
             key = record.key
-            if key is not None and TOLD_RULE_SETS_START <= key < TOLD_RULE_SETS_STOP:
+            if key is not None and (
+                TOLD_RULE_SETS_START <= key < TOLD_RULE_SETS_STOP
+                or TOLD_SHADOWS_START <= key < TOLD_SHADOWS_STOP
+            ):
                 rows[key] = record.value
         on_step((records[-1].offset - begin) / max(1, end - begin))
     book = Book(programme, 0)
@@ -287,9 +320,10 @@ async def read_history(
     store.write(rows.items(), 0)
     book.state = State(store)
     load_rule_sets(book)
+    load_shadows(book)
     refused = await _refused(reader, prefix)
     on_step(1.0)
-    return History(book.rules, list(book.set_aside), refused)
+    return History(book.rules, book.shadows.all(), list(book.set_aside), refused)
 
 
 async def _refused(reader: CommittedReader, prefix: str) -> list[Refused]:

@@ -181,6 +181,29 @@ def test_rule_sets_from_the_command_line(
     assert "in force" in told.stdout
     assert "refused: hot, version 2" in told.stdout
 
+    # A candidate, that only shows what it would give.
+    file.write_text(json.dumps(rule_set(7, now_ms())))
+    done = run("publish", str(file), "--shadow")["rule_sets"][0]
+    assert done == {"id": "hot", "version": 7, "end": "applied", "partitions": 4}
+    listed = run("list")
+    assert [r["id"] for r in listed["rule_sets"]] == ["head-office"]
+    assert [(r["id"], r["version"], r["holds"]) for r in listed["shadows"]] == [
+        ("hot", 7, "in shadow")
+    ]
+    for member in ("M-1", "M-2", "M-3"):
+        club.order(f"{member}-shadowed", 1, member)
+    club.settle()
+    (summed,) = run("shadow", "hot")["candidates"]
+    assert (summed["version"], summed["events"], summed["members"]) == (7, 3, 3)
+    assert [(r["rule_id"], r["given"], r["difference"]) for r in summed["rules"]] == [
+        ("spend", 3, 0),
+        ("hot", 0, 3 * 7),
+    ]
+    assert run("shadow", "hot", "--since", "2100-01-01")["candidates"] == []
+    assert run("withdraw", "hot", "--shadow")["end"] == "applied"
+    assert run("withdraw", "hot", "--shadow")["end"] == "nothing_new"
+    assert run("list")["shadows"] == []
+
     # Nobody is there to take it.
     club.kill()
     file.write_text(json.dumps(rule_set(3, now_ms())))
