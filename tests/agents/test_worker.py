@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from pointstream.engine.topics import ensure_topics
 from pointstream.operations.lag import GroupProgress, input_topics
@@ -40,6 +41,16 @@ def ask(web_address: str, path: str) -> tuple[int, Any]:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+def metrics(web_address: str) -> dict[str, float]:
+    """The sum of each metric over all labels."""
+    with urllib.request.urlopen(web_address + "/metrics", timeout=10) as answer:
+        found: dict[str, float] = {}
+        for family in text_string_to_metric_families(answer.read().decode()):
+            for sample in family.samples:
+                found[sample.name] = found.get(sample.name, 0.0) + sample.value
+        return found
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -127,6 +138,12 @@ def test_any_worker_answers_for_any_member_and_stops_cleanly(deployment: Setting
                 404,
                 {"error": "no such account"},
             )
+        told = [metrics(worker.web_address) for worker in group.workers]
+        assert sum(each["pointstream_liability_points"] for each in told) == 20 * 50
+        assert sum(each["pointstream_points_moved_total"] for each in told) == 20 * 50
+        assert sum(each["pointstream_end_to_end_seconds_count"] for each in told) == 20
+        assert all(each["pointstream_ready"] == 1 for each in told)
+        assert all(each["process_resident_memory_bytes"] > 0 for each in told)
         for worker in group.workers:
             worker.process.send_signal(signal.SIGTERM)
         assert [worker.process.wait(30) for worker in group.workers] == [0, 0]

@@ -19,11 +19,12 @@ from pointstream.engine import Processor
 from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
 from pointstream.engine.kafka import Cluster
 from pointstream.engine.runtime import EngineConfig
-from pointstream.engine.task import Guards, Limits, TaskObserver
+from pointstream.engine.task import Guards, Limits, Observers, TaskObserver
 from pointstream.engine.topics import TopicDifferencesError, TopicsError, ensure_topics
 from pointstream.engine.transport import FetchedBatch
 from pointstream.ledger import Ledger
 from pointstream.operations.logs import configure_logs
+from pointstream.operations.metrics import Counts, Metrics
 from pointstream.operations.premises import PremisesError, claim_directory, require_free_port
 from pointstream.operations.processes import exit_when_asked
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
@@ -77,10 +78,15 @@ def build_app(
     settings: Settings,
     *,
     processor: Callable[[int], Processor] | None = None,
+    metrics: Metrics | None = None,
     guards: Guards | None = None,
 ) -> StreamApp:
-    """The Faust app of a worker. `processor` replaces the job, for a bench."""
+    """The Faust app of a worker. `processor` replaces the job, for a bench.
+
+    One that counts does so for `metrics`; both come from the caller then.
+    """
     prefix = settings.topic_prefix
+    metrics = metrics or metrics_of(settings)
     inputs = tuple(prefix + suffix for suffix in (*INPUTS, TICKS))
     cluster = Cluster(
         bootstrap_servers=settings.bootstrap_servers,
@@ -88,9 +94,7 @@ def build_app(
         input_topics=inputs,
         changelog_topic=prefix + "internal.changelog",
         transaction_timeout_ms=settings.transaction_timeout_ms,
-        on_waiting=lambda what, seconds: logger.warning(
-            "waiting for the broker", what=what, seconds=round(seconds)
-        ),
+        on_waiting=lambda what, seconds: _tell_waiting(metrics, what, seconds),
     )
     config = EngineConfig(
         cluster=cluster,
@@ -103,7 +107,7 @@ def build_app(
     )
     app = StreamApp(
         config,
-        processor or _processors(settings),
+        processor or _processors(settings, metrics),
         StreamSettings(
             web_host=settings.web_host,
             web_port=settings.web_port,
@@ -115,8 +119,9 @@ def build_app(
             heartbeat_interval=settings.heartbeat_interval_ms / 1000,
             max_poll_records=settings.max_batch_records,
         ),
-        observer=_Log(),
+        observer=Observers(metrics, _Log()),
     )
+    metrics.engine = app.engine
     accounts = app.Table(
         "accounts",
         partitions=settings.partitions,
@@ -127,20 +132,42 @@ def build_app(
     )
     for topic in inputs:
         _add_agent(app, topic, topic.removeprefix(prefix))
-    add_views(app, accounts, settings.partitions)
+    add_views(app, accounts, settings.partitions, metrics)
     return app
 
 
-def _processors(settings: Settings) -> Callable[[int], Processor]:
+def metrics_of(settings: Settings) -> Metrics:
+    """Return the metrics of a worker with these settings."""
+    return Metrics(
+        prefix=settings.topic_prefix,
+        tick_topic=settings.topic_prefix + TICKS,
+        tick_interval_ms=settings.tick_interval_ms,
+        data_dir=settings.data_dir,
+    )
+
+
+def _tell_waiting(metrics: Metrics, what: str, seconds: float) -> None:
+    metrics.waited_for_broker()
+    logger.warning("waiting for the broker", what=what, seconds=round(seconds))
+
+
+def _processors(settings: Settings, metrics: Metrics) -> Callable[[int], Processor]:
     programme = compile_programme(load_programme(settings.programme_file))
     # A worker may come to own every partition: the bound is for all of them together.
     accounts_kept = max(64, _ACCOUNTS_KEPT // settings.partitions)
-    return lambda partition: PointsProcessor(
-        Ledger(programme, accounts_kept=accounts_kept),
-        partitions=settings.partitions,
-        prefix=settings.topic_prefix,
-        source=settings.app_id,
-    )
+
+    def make(partition: int) -> Processor:
+        ledger, counts = Ledger(programme, accounts_kept=accounts_kept), Counts()
+        metrics.follow(partition, counts, ledger)
+        return PointsProcessor(
+            ledger,
+            partitions=settings.partitions,
+            prefix=settings.topic_prefix,
+            source=settings.app_id,
+            counts=counts,
+        )
+
+    return make
 
 
 def _add_agent(app: StreamApp, topic: str, name: str) -> None:
@@ -212,7 +239,8 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     exit_when_asked(say=lambda: logger.info("worker stopped"))
     try:
         # All of it before the broker is touched.
-        processors = _processors(settings)
+        metrics = metrics_of(settings)
+        processors = _processors(settings, metrics)
         lock = claim_directory(settings.data_dir)
         if settings.web_port:
             require_free_port(settings.web_host, settings.web_port)
@@ -221,7 +249,7 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     except PremisesError as error:
         raise CannotStart(str(error)) from error
     with lock:
-        return _run(settings, processors, log_level)
+        return _run(settings, processors, metrics, log_level)
 
 
 def _use_fast_loop() -> None:
@@ -233,7 +261,12 @@ def _use_fast_loop() -> None:
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
-def _run(settings: Settings, processors: Callable[[int], Processor], log_level: str) -> int:
+def _run(
+    settings: Settings,
+    processors: Callable[[int], Processor],
+    metrics: Metrics,
+    log_level: str,
+) -> int:
     # What is loaded by now stays; what a batch leaves behind has no cycles. Collecting at Python's
     # default pace takes a quarter of the time.
     gc.freeze()
@@ -242,7 +275,7 @@ def _run(settings: Settings, processors: Callable[[int], Processor], log_level: 
         asyncio.run(_prepare(settings))
     except TopicDifferencesError as error:
         raise CannotStart(*str(error).splitlines()) from error
-    app = build_app(settings, processor=processors)
+    app = build_app(settings, processor=processors, metrics=metrics)
     worker = _Worker(
         app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=log_level
     )

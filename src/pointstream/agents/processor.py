@@ -1,6 +1,5 @@
 """Records in, decisions, records out: one partition's share of the job."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -13,8 +12,9 @@ from pointstream.contracts.wire import cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
 from pointstream.ledger.closed import forwarded_source
-from pointstream.ledger.decision import Effects, Entry, Outcome
+from pointstream.ledger.decision import Effects, Entry
 from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
+from pointstream.operations.metrics.counts import Counts
 from pointstream.operations.placement import partition_of
 
 __all__ = ["INPUTS", "MEMBER_INPUTS", "MESSAGES", "TICKS", "PointsProcessor"]
@@ -42,11 +42,13 @@ class PointsProcessor:
         prefix: str = DEFAULT_PREFIX,
         source: str = "pointstream",
         max_bytes: int = DEFAULT_MAX_BYTES,
+        counts: Counts | None = None,
     ) -> None:
         """`partitions` is how many the topics have: what concerns another key goes to its owner.
         `prefix` begins every topic's name; `source` is the CloudEvents source of what is sent.
 
-        A record of more than `max_bytes` bytes becomes a dead letter.
+        A record of more than `max_bytes` bytes becomes a dead letter. `counts` is where the open
+        batch is counted.
         """
         assert set(MEMBER_INPUTS) <= set(INPUT_TYPES)
         self._ledger = ledger
@@ -65,15 +67,14 @@ class PointsProcessor:
         self._reminders = prefix + "reminders"
         self._flags = prefix + "fraud-flags"
         self._shadow_diffs = prefix + "shadow-diffs"
-        #: What became of the records, by topic suffix and outcome. Of this process, not of the
-        #: partition: it begins at zero with every task.
-        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.counts = counts or Counts()
         self._output = Output(0)
         self._timers_left = 0
 
     def begin(self, state: State, output: Output) -> None:
         """See `engine.Processor`."""
         self._output = output
+        self.counts.clear()
         self._timers_left = _TIMERS_PER_BATCH
         self._ledger.open(state)
         self._tell_set_aside()
@@ -136,7 +137,7 @@ class PointsProcessor:
             suffix, source.key, source.value, source.headers, max_bytes=self._max_bytes
         )
         if isinstance(decoded, Refusal):
-            self.outcomes[suffix, decoded.code] += 1
+            self.counts.outcomes[suffix, decoded.code] += 1
             letter = DeadLetter(decoded.code, decoded.message, source)
             self._send_dead_letter(letter, output)
             return
@@ -157,7 +158,7 @@ class PointsProcessor:
     def _tell_set_aside(self) -> None:
         """Say loudly which accepted rule sets count for nothing in this process."""
         for aside in self._ledger.take_set_aside():
-            self.outcomes["rules", Outcome.RULESET_SET_ASIDE] += 1
+            self.counts.set_aside.append(aside.rule_set)
             logger.error(
                 "rule set set aside: it counts for nothing until the programme has what it needs",
                 rule_set=aside.rule_set,
@@ -170,8 +171,9 @@ class PointsProcessor:
     def _send_decision(
         self, suffix: str, decision: Decision, output: Output, *, passed_on: bool = False
     ) -> None:
-        self.outcomes[suffix, decision.outcome] += 1
+        self.counts.outcomes[suffix, decision.outcome] += 1
         for entry in decision.entries:
+            self.counts.moved(entry)
             self._send_entry(entry, output)
         if decision.result is not None:
             # The answer to a command that was passed on may be one that was given under the old
@@ -216,6 +218,7 @@ class PointsProcessor:
         output.send(topic, member_id.encode(), dumps(body), headers)
 
     def _send_flag(self, flag: dict[str, Any], output: Output) -> None:
+        self.counts.flags.append(flag)
         entity_id = flag["entity_id"]
         headers = cloudevent_headers(
             "fraud.flag",
@@ -277,6 +280,7 @@ class PointsProcessor:
             output.send(topic, key, value, headers)
 
     def _send_dead_letter(self, dead_letter: DeadLetter, output: Output) -> None:
+        self.counts.dead_letters.append(dead_letter)
         source = dead_letter.source
         # Kafka Streams' header names, so that tools made for those dead letters read ours.
         told = {

@@ -8,11 +8,13 @@ from aiohttp import ClientError
 from faust.exceptions import SameNode
 from faust.web import Request, Response, View
 from faust.web.exceptions import ServiceUnavailable
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from pointstream.engine.app import StreamApp
 from pointstream.engine.task import PartitionTask, Phase
 from pointstream.ledger import conservation, decode_account
 from pointstream.ledger.state import account_key
+from pointstream.operations.metrics import Metrics
 from pointstream.operations.placement import partition_of
 
 __all__ = ["add_views"]
@@ -70,8 +72,8 @@ show();setInterval(show,1000);
 </script>"""
 
 
-def add_views(app: StreamApp, accounts: Any, partitions: int) -> None:
-    """Add `/` (a page), `/status` (JSON) and `/accounts/{member_id}` (JSON).
+def add_views(app: StreamApp, accounts: Any, partitions: int, metrics: Metrics) -> None:
+    """Add `/` (a page), `/status` and `/accounts/{member_id}` (JSON), `/metrics` (Prometheus).
 
     `accounts` is the table by which Faust routes a question about a member to the owner,
     `partitions` is how many it has. A question that cannot be answered just now, because partitions
@@ -91,6 +93,14 @@ def add_views(app: StreamApp, accounts: Any, partitions: int) -> None:
 
         async def get(self, request: Request, **kwargs: Any) -> Response:
             return self.json(status(app))
+
+    @app.page("/metrics")
+    class Exposition(View):
+        """For Prometheus."""
+
+        async def get(self, request: Request, **kwargs: Any) -> Response:
+            headers = {"Content-Type": CONTENT_TYPE_LATEST}
+            return self.bytes(await metrics.exposition(), headers=headers)
 
     @app.page("/accounts/{member_id}")
     class Account(View):

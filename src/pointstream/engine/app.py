@@ -6,6 +6,7 @@ manager, the store, the schema. `engine/README.md` says why.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -120,6 +121,7 @@ class StreamApp(faust.App):
             loghandlers=[],
         )
         self.conf.transport = cast(Any, "pointstream://")
+        self._observer = observer or TaskObserver()
         self.engine = Engine(config, processor, on_fault=self.fail, observer=observer)
         self.on_partitions_revoked.connect(cast(Any, self._give_up))
 
@@ -156,6 +158,9 @@ class StreamApp(faust.App):
         A graceful stop would wait for clients that may be what is broken. What is committed
         is safe, and what is not will be taken again by the next owner.
         """
+        with contextlib.suppress(Exception):
+            # Whatever it does: the process must end.
+            self._observer.failed(error)
         logger.critical(
             "worker stops on a fault; its partitions go on elsewhere or after a restart",
             fault=type(error).__name__,

@@ -24,7 +24,7 @@ from pointstream.engine.errors import Fenced
 from pointstream.engine.log import Change, Transaction
 from pointstream.engine.records import Header, Processor, Record, Target
 from pointstream.engine.store import MemoryStore
-from pointstream.engine.task import Boundary, Guards, Limits, PartitionTask
+from pointstream.engine.task import Boundary, Guards, Limits, PartitionTask, TaskObserver
 
 __all__ = ["CommitFate", "Crashed", "EngineTestDriver", "MemoryBroker"]
 
@@ -185,6 +185,7 @@ class EngineTestDriver:
         broker: MemoryBroker | None = None,
         stale_seek: int = 0,
         runner: asyncio.Runner | None = None,
+        observer: TaskObserver | None = None,
     ) -> None:
         """`inputs` and `ticks` are the topics of the tasks. A `runner` can be shared by drivers;
         who made it closes it.
@@ -204,6 +205,7 @@ class EngineTestDriver:
         self._owners: dict[int, _Owner] = {}
         self._crash: Boundary | CommitFate | None = None
         self._crash_after = 0
+        self._observer = observer
         self._own_runner = runner is None
         self._runner = runner or asyncio.Runner()
 
@@ -268,6 +270,7 @@ class EngineTestDriver:
             journal_topic="journal",
             limits=self._limits,
             guards=self._guards,
+            observer=self._observer,
             boundary=lambda place: self._pass(log, place),
         )
         owner = _Owner(task, log)
@@ -321,6 +324,11 @@ class EngineTestDriver:
         self._stores = [MemoryStore() for _ in range(self.partitions)]
 
     # -- reading -------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> dict[int, PartitionTask]:
+        """The tasks that are alive, by partition."""
+        return {number: owner.task for number, owner in self._owners.items()}
 
     def outputs(self, topic: str) -> list[Record]:
         """What was committed to `topic`, partition by partition."""

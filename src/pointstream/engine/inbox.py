@@ -109,6 +109,14 @@ class Inbox:
         """Whether there is something to take."""
         return bool(self.size or self._moved)
 
+    def oldest(self) -> dict[str, int]:
+        """By topic that has records waiting, the time (ms) of the first of them."""
+        return {
+            topic: queue.times[queue.head]
+            for topic, queue in self._queues.items()
+            if queue.head < len(queue.times)
+        }
+
     def look(self, limit: int, limit_bytes: int = 1 << 62) -> list[InputRecord]:
         """The next records to process, oldest first over all topics; they stay here.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -66,6 +66,9 @@ class Engine:
         self.tasks: dict[int, PartitionTask] = {}
         #: Goes up whenever partitions come or go. What was fetched under an earlier one is void.
         self.epoch = 0
+        #: Whether the group has given out the partitions: false before the first assignment, and
+        #: between two.
+        self.assigned = False
         self._make_processor = processor
         self._on_fault = on_fault
         self._observer = observer or TaskObserver()
@@ -149,6 +152,8 @@ class Engine:
             self._lives[partition] = self._watched(self._live(task))
         for partition in sorted(set(standbys) - set(self.tasks)):
             self._standbys[partition] = self._watched(self._keep_warm(partition, self.epoch))
+        self.assigned = True
+        self._observer.assigned(sorted(self.tasks))
         logger.info("partitions assigned", partitions=sorted(self.tasks), epoch=self.epoch)
 
     async def revoke(self) -> None:
@@ -158,6 +163,7 @@ class Engine:
 
     async def _give_up(self) -> None:
         self.epoch += 1
+        self.assigned = False
         tasks, self.tasks = self.tasks, {}
         background: list[asyncio.Task[Any]] = [*self._standbys.values()]
         self._standbys = {}
@@ -220,11 +226,9 @@ class Engine:
             started = time.perf_counter()
             if not await task.restore():
                 return
-        logger.info(
-            "partition ready",
-            partition=task.partition,
-            seconds=round(time.perf_counter() - started, 3),
-        )
+        seconds = time.perf_counter() - started
+        self._observer.restored(task.partition, seconds)
+        logger.info("partition ready", partition=task.partition, seconds=round(seconds, 3))
         await self._send_tick(task.partition)
         await task.run()
 
@@ -280,8 +284,29 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether every owned partition has been restored."""
-        return all(task.phase is Phase.RUNNING for task in self.tasks.values())
+        """Whether the partitions are given out, and every one owned here is restored and runs.
+
+        A worker that has got none, because there are more workers than partitions, is ready too.
+        """
+        return self.assigned and all(task.phase is Phase.RUNNING for task in self.tasks.values())
+
+    async def ends(self) -> dict[int, dict[str, int]]:
+        """Per owned partition and input topic, where the topic ends. Asks the broker.
+
+        Not what the fetches have seen: a partition that is not fetched is the one to worry about.
+        """
+        assert self._reader is not None
+        topics = self.config.cluster.input_topics
+        places = [TopicPartition(topic, number) for number in self.tasks for topic in topics]
+        found: dict[int, dict[str, int]] = {}
+        for place, end in (await self._reader.end_offsets(places) if places else {}).items():
+            found.setdefault(place.partition, {})[place.topic] = end
+        return found
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the stores' caches and write buffers hold just now."""
+        return self._memory.used_bytes()
 
     # -- ticks ---------------------------------------------------------------------------
 

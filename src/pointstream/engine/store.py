@@ -61,6 +61,9 @@ class Store(Protocol):
     def write(self, writes: Iterable[Write], position: int) -> None:
         """Apply writes (None removes) and the position they stand for, as one."""
 
+    def stored_bytes(self) -> int:
+        """How much of the disk it takes, give or take what is not written out yet."""
+
     def clear(self) -> None:
         """Forget everything."""
 
@@ -94,6 +97,9 @@ class MemoryStore:
         self.position = position
         self._keys = None
 
+    def stored_bytes(self) -> int:
+        return 0
+
     def clear(self) -> None:
         self.data.clear()
         self.position = None
@@ -113,6 +119,10 @@ class RocksMemory:
     def __init__(self, *, cache_bytes: int = 48 << 20, write_buffer_bytes: int = 32 << 20) -> None:
         self.cache = Cache(cache_bytes)
         self.write_buffers = WriteBufferManager(write_buffer_bytes, False)
+
+    def used_bytes(self) -> int:
+        """What caches and write buffers hold just now."""
+        return int(self.cache.get_usage()) + int(self.write_buffers.get_usage())
 
     def options(self) -> Options:
         blocks = BlockBasedOptions()
@@ -204,6 +214,9 @@ class RocksStore:
                 put(key, value)
         put(_POSITION, b"%d" % position)
         self._db.write(batch)
+
+    def stored_bytes(self) -> int:
+        return int(self._db.property_int_value("rocksdb.total-sst-files-size") or 0)
 
     def clear(self) -> None:
         self._db.close()

@@ -35,7 +35,17 @@ from pointstream.engine.records import InputRecord, Outgoing, Output, Processor,
 from pointstream.engine.state import State
 from pointstream.engine.store import Store
 
-__all__ = ["Boundary", "Guards", "Limits", "PartitionTask", "Phase", "Shares", "TaskObserver"]
+__all__ = [
+    "Boundary",
+    "Commit",
+    "Guards",
+    "Limits",
+    "Observers",
+    "PartitionTask",
+    "Phase",
+    "Shares",
+    "TaskObserver",
+]
 
 #: Key of the input positions within the changelog. User keys never begin with this byte.
 POSITIONS_KEY = b"\x01positions"
@@ -101,8 +111,34 @@ class Shares:
         self.batches = asyncio.Semaphore(batches)
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One batch that is committed and stored, as an observer is told of it; times in seconds."""
+
+    partition: int
+    #: What it took, in the order taken.
+    records: Sequence[InputRecord]
+    #: How many records it sent, without those of changelog and journal.
+    sent: int
+    #: How many keys of the state it wrote.
+    changes: int
+    #: From when the batch was taken until the job was done with it.
+    processing: float
+    #: The Kafka transaction alone.
+    commit: float
+    #: From when the batch was taken until it was in the store.
+    whole: float
+
+
 class TaskObserver:
-    """Told what a task does. The base ignores everything."""
+    """Told what tasks do, and what becomes of the worker. The base ignores everything.
+
+    Nothing that it is told has any other effect, and what it raises is a fault like any other.
+    """
+
+    def assigned(self, partitions: Sequence[int]) -> None: ...
+
+    def restored(self, partition: int, seconds: float) -> None: ...
 
     def restoring(self, partition: int, done: int, remaining: int) -> None: ...
 
@@ -110,7 +146,45 @@ class TaskObserver:
 
     def discarded(self, partition: int, reason: str) -> None: ...
 
-    def committed(self, partition: int, records: int, seconds: float, output: int) -> None: ...
+    def committed(self, commit: Commit) -> None: ...
+
+    def failed(self, error: BaseException) -> None:
+        """The process ends with this error."""
+
+
+class Observers(TaskObserver):
+    """Tells several observers, in their order."""
+
+    def __init__(self, *observers: TaskObserver) -> None:
+        self._observers = observers
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        for observer in self._observers:
+            observer.assigned(partitions)
+
+    def restoring(self, partition: int, done: int, remaining: int) -> None:
+        for observer in self._observers:
+            observer.restoring(partition, done, remaining)
+
+    def restored(self, partition: int, seconds: float) -> None:
+        for observer in self._observers:
+            observer.restored(partition, seconds)
+
+    def dropped(self, partition: int, records: int) -> None:
+        for observer in self._observers:
+            observer.dropped(partition, records)
+
+    def discarded(self, partition: int, reason: str) -> None:
+        for observer in self._observers:
+            observer.discarded(partition, reason)
+
+    def committed(self, commit: Commit) -> None:
+        for observer in self._observers:
+            observer.committed(commit)
+
+    def failed(self, error: BaseException) -> None:
+        for observer in self._observers:
+            observer.failed(error)
 
 
 class PartitionTask:
@@ -139,7 +213,8 @@ class PartitionTask:
         self.partition = partition
         self.phase = Phase.FENCING
         self.limits = limits or Limits()
-        #: Set once the position is known; what is offered earlier has nowhere to go.
+        #: By topic the next record to take: as the group says once that is known, as the state says
+        #: after the restore.
         self.positions: dict[str, int] = {}
         #: Records taken since the task began.
         self.processed = 0
@@ -177,10 +252,11 @@ class PartitionTask:
             await self._log.fence()
             self._boundary(Boundary.FENCED)
         self._bounds = await self._log.bounds()
-        return {
+        self.positions = {
             topic: self._bounds[topic][0] if offset is None else offset
             for topic, offset in self._committed.items()
         }
+        return self.positions
 
     async def restore(self) -> bool:
         """Bring the store up to the changelog's end and agree on the positions; then run.
@@ -281,6 +357,10 @@ class PartitionTask:
         """Records received and not yet processed."""
         return self._inbox.size if self._inbox else 0
 
+    def oldest(self) -> Mapping[str, int]:
+        """By topic, the time (ms) of the record received longest ago and not yet processed."""
+        return self._inbox.oldest() if self._inbox else {}
+
     def congested(self, tasks: int = 1) -> bool:
         """Whether the partition should not be fetched for now, as one of so many `tasks`."""
         if self._inbox is None:
@@ -318,6 +398,7 @@ class PartitionTask:
         records = inbox.look(self.limits.batch_records, self.limits.batch_bytes)
         async with self._shares.turn:
             done = await self._process(self._processor, records, state, output)
+        processed = self._clock()
         batch = inbox.remove(records[:done])
         sent = len(output)
         positions = {topic: after for topic, (_, after) in batch.taken.items()}
@@ -330,12 +411,24 @@ class PartitionTask:
         if not self._guards.store_after_commit:
             self._store.write(writes.items(), self._store.position or 0)
         changes = [Change(key, value) for key, value in writes.items()]
+        sending = self._clock()
         position = await self._log.commit(Transaction(output.records, changes, positions))
+        committed = self._clock()
         self._boundary(Boundary.COMMITTED)
         self._store.write(writes.items(), position)
         self._boundary(Boundary.STORED)
         self.processed += done
-        self._observer.committed(self.partition, done, self._clock() - started, sent)
+        self._observer.committed(
+            Commit(
+                self.partition,
+                batch.records,
+                sent,
+                len(changes),
+                processed - started,
+                committed - sending,
+                self._clock() - started,
+            )
+        )
 
     async def _process(
         self,
@@ -391,6 +484,10 @@ class PartitionTask:
     def read(self, key: bytes) -> bytes | None:
         """Read the committed state from outside the task, for health and web views."""
         return self._store.get(key) if self._store is not None else None
+
+    def stored_bytes(self) -> int:
+        """How much of the disk the state takes, as far as the store tells."""
+        return self._store.stored_bytes() if self._store is not None else 0
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Scan the committed state from outside the task."""

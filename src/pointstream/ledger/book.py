@@ -24,6 +24,7 @@ from pointstream.ledger.decision import Answer, Effects, Entry, SetAside
 from pointstream.ledger.errors import BooksDisagree, ConservationBreach, StateCorrupt
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
+from pointstream.ledger.outstanding import Outstanding
 from pointstream.ledger.records import Account, Lot, Order, Totals
 from pointstream.ledger.reminders import rearm
 from pointstream.ledger.schedule import Schedule
@@ -74,6 +75,9 @@ class Book:
         self.state: KeyValues
         self.memory: Memory
         self.windows: Windows
+        self.outstanding: Final = Outstanding()
+        self.checks = 0
+        """How many times the books of a wallet were checked."""
         self.now_ms = 0
         self.timers: Final = Schedule()
         self.entries: list[Entry] = []
@@ -399,7 +403,9 @@ class Book:
             )
 
     def check(self) -> None:
-        """Check the books of every wallet touched since the last check."""
+        """Check the books of every wallet touched since the last check, and count them in."""
+        self.checks += len(self._touched)
+        take = self.outstanding.take
         for account, wallet, totals in self._touched:
             if not totals.balances():
                 raise ConservationBreach(account.member_id, wallet, *totals.sides())
@@ -408,6 +414,7 @@ class Book:
                 raise BooksDisagree(
                     account.member_id, wallet, available, totals.in_lots, totals.told
                 )
+            take(wallet, totals)
         self._touched.clear()
 
     def text(self, at_ms: int) -> str:

@@ -71,6 +71,7 @@ from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
 from pointstream.ledger.windows import Windows
 from pointstream.rules.compile import CompiledProgramme
+from pointstream.rules.tables import Version
 
 __all__ = ["ACCOUNTS_KEPT", "Ledger"]
 
@@ -167,6 +168,15 @@ class Ledger:
     def by_events(self) -> bool:
         """Whether partition time is the latest event's, and not the broker's (`clock: events`)."""
         return self._programme.source.clock is Clock.EVENTS
+
+    @property
+    def checks(self) -> int:
+        """How many times the books of a wallet were found right since the object was made."""
+        return self._book.checks
+
+    def rules_in_force(self) -> list[Version]:
+        """Return the version of each rule set that holds at partition time."""
+        return self._book.rules.tables.in_force(self._book.now_ms)
 
     def take_set_aside(self) -> list[SetAside]:
         """Return the rule sets that were found not to fit this programme since the last call."""
@@ -321,6 +331,7 @@ class Ledger:
         if stored != self._stored:
             book.state.put(PARTITION_KEY, stored)
             self._stored = stored
+        book.outstanding.store(book.state)
         # A batch's state holds all that it wrote; an idle partition must not hold on to it.
         book.state = memory.state = book.timers.state = _CLOSED
         return standings
@@ -347,6 +358,7 @@ class Ledger:
             memory.cursor = stored[13:]
             load_rule_sets(book)
             load_shadows(book)
+        book.outstanding.load(state)
         self._windows.load(state, book.now_ms)
         schedule_all(book)
 

@@ -96,9 +96,12 @@ class Totals:
     """What the spendable lots hold, followed by what is written to them. Not stored."""
     told: int = field(init=False)
     """What the entries made the balance, followed by their deltas. Not stored."""
+    counted: tuple[int, ...] = field(init=False, compare=False)
+    """The first group as it was counted in the partition's sums last. Not stored."""
 
     def __post_init__(self) -> None:
         self.in_lots = self.told = self.available
+        self.counted = (self.available, self.pending, self.held, self.debt)
 
     def sides(self) -> tuple[int, int]:
         """Return what came in and what is accounted for. They are equal, or the books are wrong."""

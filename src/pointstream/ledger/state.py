@@ -29,6 +29,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     x                                         sums of the accounts that were erased
     y rule-set                                what its owner knows of a rule set, or of a candidate
     z                                         partition: its time, and where the sweep stands
+    zo                                        points that its accounts have, by wallet
     zw                                        for how long events were to be remembered so far
 
 Everything that is only remembered for a while has an upper-case kind, and a value that begins with
@@ -52,10 +53,13 @@ from hashlib import blake2b
 from typing import Final, Protocol
 
 __all__ = [
+    "ACCOUNTS_START",
+    "ACCOUNTS_STOP",
     "ERASED_SUMS_KEY",
     "MEMORY_START",
     "MEMORY_STOP",
     "NEVER",
+    "OUTSTANDING_KEY",
     "PARTITION_KEY",
     "SLIDING_FROM",
     "TIMER_START",
@@ -131,8 +135,11 @@ SLIDING_FROM: Final = NEVER - (1 << 30)
 counted (`sliding`). Such lots are spent after those that expire at a fixed time."""
 
 PARTITION_KEY: Final = b"z"
+OUTSTANDING_KEY: Final = b"zo"
 WINDOWS_KEY: Final = b"zw"
 ERASED_SUMS_KEY: Final = b"x"
+ACCOUNTS_START: Final = b"a"
+ACCOUNTS_STOP: Final = b"b"
 MEMORY_START: Final = b"A"
 MEMORY_STOP: Final = b"["
 TIMER_START: Final = b"t"

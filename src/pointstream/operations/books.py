@@ -12,8 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pointstream.ledger.codec import decode_account, decode_list, decode_sums
+from pointstream.ledger.outstanding import PLACES, decode_outstanding
 from pointstream.ledger.records import Account, ErasedSums, Totals
-from pointstream.ledger.state import ERASED_SUMS_KEY, erased_key, is_account_key, is_erased_key
+from pointstream.ledger.state import (
+    ERASED_SUMS_KEY,
+    OUTSTANDING_KEY,
+    erased_key,
+    is_account_key,
+    is_erased_key,
+)
 
 __all__ = ["FLOWS", "Breach", "EntryBooks", "MemberBooks", "StateBooks", "compare"]
 
@@ -153,6 +160,9 @@ class StateBooks:
         self.accounts: dict[str, Account] = {}
         self.erased_keys: set[bytes] = set()
         self.erased = ErasedSums()
+        self.outstanding: dict[str, tuple[int, ...]] | None = None
+        """Points of all accounts by wallet and place, as the state has their sum; None for a state
+        from before there was one."""
         self._lots: dict[bytes, tuple[str, str, str, int]] = {}
 
     def put(self, key: bytes, value: bytes | None) -> None:
@@ -167,6 +177,8 @@ class StateBooks:
             self.erased_keys.add(key)
         elif key == ERASED_SUMS_KEY and value is not None:
             self.erased = decode_sums(value)
+        elif key == OUTSTANDING_KEY:
+            self.outstanding = decode_outstanding(value)
         elif key[:1] in _PLACES:
             if value is None:
                 self._lots.pop(key, None)
@@ -204,6 +216,7 @@ def compare(
                 words = f"was erased with {wallet} {summed.after} left: available to debt"
                 breaches.append(Breach("sums", member_id, words))
     breaches += _against_erased(state.erased, erased)
+    breaches += _against_outstanding(state)
     for member_id, account in state.accounts.items():
         books = entries.members.get(member_id) or MemberBooks()
         found = [
@@ -229,6 +242,25 @@ def _against_erased(sums: ErasedSums, erased: Mapping[str, Counter[str]]) -> Ite
             if getattr(totals, flow) != summed[flow]:
                 words = f"{flow} {wallet} of erased members: {getattr(totals, flow)} in the table,"
                 yield Breach("sums", "", f"{words} {summed[flow]} by the entries")
+
+
+def _against_outstanding(state: StateBooks) -> Iterable[Breach]:
+    """Hold the sums that the liability is told from against the accounts."""
+    if state.outstanding is None:
+        return
+    summed: dict[str, Counter[str]] = {}
+    for account in state.accounts.values():
+        for wallet, totals in account.wallets.items():
+            sums = summed.setdefault(wallet, Counter())
+            for place in PLACES:
+                sums[place] += getattr(totals, place)
+    for wallet in summed.keys() | state.outstanding.keys():
+        sums = summed.get(wallet, Counter())
+        added = tuple(sums[place] for place in PLACES)
+        kept = state.outstanding.get(wallet, (0,) * len(PLACES))
+        if added != kept:
+            words = f"the accounts have {added} {wallet} ({', '.join(PLACES)}), the sum says {kept}"
+            yield Breach("outstanding", "", words)
 
 
 def _against_entries(account: Account, books: MemberBooks) -> Iterable[tuple[str, str]]:

@@ -32,6 +32,7 @@ CHECKS: Mapping[str, str] = {
     "seq": "each member's entries are numbered 1, 2, 3 … without gap or double",
     "sums": "the balance changes add up to the tables",
     "lots": "the lots add up to the accounts",
+    "outstanding": "the accounts add up to the points that the partition says it owes",
     "transfers": "what one member sent has arrived, is back, or is under way: once, and in full",
     "merges": "what merges took from one member has come to the other, or is under way",
     "stock": "no more of an item was paid for than its owner gave away",

@@ -97,6 +97,11 @@ class RuleTables:
             table = self._tables[place] = _table(self.versions, since_ms)
         return table
 
+    def in_force(self, at_ms: int) -> list[Version]:
+        """Return the version of each rule set that counts at an instant, by id."""
+        found = _highest(self.versions, at_ms)
+        return [found[id_] for id_ in sorted(found)]
+
 
 class RuleBook:
     """The versions that one partition knows, as they come and go while it runs.
@@ -152,13 +157,19 @@ class RuleBook:
         return version
 
 
-def _table(versions: Sequence[Version], at_ms: int | None) -> RuleTable:
-    """Return the table in force from `at_ms` on; None stands for before everything."""
+def _highest(versions: Sequence[Version], at_ms: int | None) -> dict[str, Version]:
+    """Return, by id, the version that counts at `at_ms`; None stands for before everything."""
     highest: dict[str, Version] = {}
     for version in versions:
         known = highest.get(version.id)
         if version.holds(at_ms) and (known is None or known.number <= version.number):
             highest[version.id] = version
+    return highest
+
+
+def _table(versions: Sequence[Version], at_ms: int | None) -> RuleTable:
+    """Return the table in force from `at_ms` on; None stands for before everything."""
+    highest = _highest(versions, at_ms)
     orders: list[OrderReward] = []
     check_ins: list[CheckInReward] = []
     referrals: dict[str, list[ReferralReward]] = {}
