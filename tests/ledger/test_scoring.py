@@ -45,7 +45,7 @@ def paid(**fields: Any) -> tuple[OrderPaid, Order]:
     ("store_id", "matched", "says"),
     [
         ("s1", True, "50 points for 3000 minor units"),
-        ("s9", False, "scope.stores: store_id is 's9', not one of ['s1', 's2']"),
+        ("s9", False, "scope.stores: store_id is 's9', not in ['s1', 's2']"),
     ],
 )
 def test_a_trace_tells_of_every_rule(store_id: str, matched: bool, says: str) -> None:
@@ -94,3 +94,29 @@ def test_a_trace_names_the_condition_that_failed() -> None:
     assert trace[0].says.endswith("of the group 'g' the rule 'best' gives")
     assert trace[2].says == "when.all[1]: weekday is 'mon', not eq 'sun'"
     assert trace[3].says == "9 points x 500 thousandths = 4 points more"
+
+
+def test_a_ledger_tells_how_it_came_to_its_awards_and_awards_the_same() -> None:
+    """Given two orders under a cap, once with a trace and once without, then entries and state are
+    the same, and the trace has what was due, what the cap had used, and what it left."""
+    capped = {**RULES[0], "cap": {"event": 70, "day": 100}}
+    told, silent = (Bench(programme(capped, RULES[1])) for _ in range(2))
+    trace: Trace = []
+    for bench in (told, silent):
+        bench.order("o1", 30)
+    told.ledger.tell(trace)
+    for bench in (told, silent):
+        bench.order("o2", 40, store_id="s2")
+
+    assert (told.entries, told.books()) == (silent.entries, silent.books())
+    spend, bonus = trace
+    (granted,) = spend.granted
+    assert (granted.due, granted.left) == (80, 40)
+    assert [(cap.period, cap.limit, cap.used, cap.left) for cap in granted.caps] == [
+        ("event", 70, 0, 70),
+        ("d", 100, 60, 40),
+    ]
+    assert (bonus.matched, bonus.points, bonus.granted) == (True, 50, [])
+    told.ledger.tell(None)
+    told.order("o3", 1)
+    assert len(trace) == 2

@@ -290,4 +290,5 @@ def test_a_scope_of_tiers_and_segments(scope: dict[str, Any], holds: bool) -> No
     assert matches is not None
     assert matches(EVENT, FACTS) is holds
     if not holds:
-        assert compiled.orders["r"].why_not(EVENT, FACTS).startswith("scope.")
+        (unmet,) = compiled.orders["r"].why_not(EVENT, FACTS)
+        assert unmet.path == f"scope.{next(iter(scope))}"

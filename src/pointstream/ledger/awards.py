@@ -20,6 +20,7 @@ from pointstream.ledger.grants import GrantKind
 from pointstream.ledger.moves import give
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Award, Lot
+from pointstream.ledger.scored import Granted, note_granted
 from pointstream.ledger.underway import UnderWay, keep_under_way
 from pointstream.rules.model import Reward
 
@@ -63,7 +64,11 @@ class Awarding:
         if reward.limited:
             if self._room is None:
                 self._room = Room(book, account.member, earned_ms)
+            looks = self._room.look(reward.caps) if book.trace is not None else ()
             left = self._room.take(reward.caps, points)
+            if book.trace is not None:
+                granted = Granted(points, left, looks, reward.budget, reason)
+                note_granted(book.trace, reward, granted)
             if not left:
                 campaign_id = book.programme.campaign_of(reward.budget)
                 tell_nothing_granted(

@@ -28,6 +28,7 @@ from pointstream.ledger.outstanding import Outstanding
 from pointstream.ledger.records import Account, Lot, Order, Totals
 from pointstream.ledger.reminders import rearm
 from pointstream.ledger.schedule import Schedule
+from pointstream.ledger.scored import Trace
 from pointstream.ledger.sliding import ends_ms
 from pointstream.ledger.state import (
     NEVER,
@@ -99,6 +100,8 @@ class Book:
         """The rule sets that this partition knows, and since when and until when each holds."""
         self.shadows: Final = Shadows(self.rules)
         """The candidates that run in shadow beside them."""
+        self.trace: Trace | None = None
+        """Where it is told how events are scored, while somebody asks why."""
         self.set_aside: Final[list[SetAside]] = []
         """Rule sets of the state that are not used, until somebody has told of them."""
         self._rule_sets: dict[str, CompiledRuleSet] = {

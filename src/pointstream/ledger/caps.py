@@ -16,6 +16,7 @@ from typing import Final
 from pointstream.contracts.wire import dumps
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import decode_list, remembered, remembered_until_ms
+from pointstream.ledger.scored import CapLook
 from pointstream.ledger.state import NEVER, cap_key, caps_prefix, prefix_stop
 from pointstream.rules.model import CompiledCap, Period
 
@@ -35,6 +36,21 @@ class Room:
         self._at_ms = at_ms
         self._counts = counts
         self._by_event: dict[bytes, int] = {}
+
+    def look(self, caps: tuple[CompiledCap, ...]) -> tuple[CapLook, ...]:
+        """Return how all limits of caps stand, for who asks why less is granted than was due."""
+        calendar, looks = self._book.programme.calendar, []
+        for cap in caps:
+            taken = self._by_event.get(cap.name, 0)
+            if cap.event is not None:
+                looks.append(CapLook(cap.name, "event", cap.event, taken))
+            for period, limit in cap.limits:
+                number, _ = calendar.period(period, self._at_ms)
+                used = _points(
+                    self._book.state.get(cap_key(self._member, cap.name, period, number))
+                )
+                looks.append(CapLook(cap.name, period.value, limit, used))
+        return tuple(looks)
 
     def take(self, caps: tuple[CompiledCap, ...], points: int) -> int:
         """Cut points to what all caps leave, and count what is left of them."""

@@ -20,7 +20,7 @@ from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.facts import Facts
 from pointstream.ledger.orders import grant_fits, too_many, wrong_currency
 from pointstream.ledger.records import Account, Run
-from pointstream.ledger.scored import Due
+from pointstream.ledger.scored import Due, Trace
 from pointstream.ledger.scoring import (
     score_activity,
     score_check_in,
@@ -58,7 +58,7 @@ def checkin_recorded(
         merged = Run(min(day, joined[0].first_day), max(day, joined[-1].last_day))
     facts = Facts(book, account, cause.occurred_ms)
 
-    def score(table: RuleTable) -> list[Due]:
+    def score(table: RuleTable, trace: Trace | None = None) -> list[Due]:
         return score_check_in(
             table,
             event,
@@ -67,9 +67,10 @@ def checkin_recorded(
             may_repeat=may_repeat,
             joined=joined,
             days=merged.days,
+            trace=trace,
         )
 
-    dues = score(book.rules_at(cause.occurred_ms))
+    dues = score(book.rules_at(cause.occurred_ms), book.trace)
     if not grant_fits(account, dues):
         return too_many(src)
     if book.shadows:
@@ -154,10 +155,10 @@ def referral_registered(
     account = book.account(event.member_id, member)
     facts = Facts(book, account, cause.occurred_ms)
 
-    def score(table: RuleTable) -> list[Due]:
-        return score_referral(table, event, facts)
+    def score(table: RuleTable, trace: Trace | None = None) -> list[Due]:
+        return score_referral(table, event, facts, trace)
 
-    dues = score(book.rules_at(cause.occurred_ms))
+    dues = score(book.rules_at(cause.occurred_ms), book.trace)
     return _award_once(book, account, key, dues, cause, src, score)
 
 
@@ -173,10 +174,10 @@ def first_order(
     account = book.account(event.member_id, member)
     facts = Facts(book, account, cause.occurred_ms)
 
-    def score(table: RuleTable) -> list[Due]:
-        return score_first_order(table, event, facts)
+    def score(table: RuleTable, trace: Trace | None = None) -> list[Due]:
+        return score_first_order(table, event, facts, trace)
 
-    dues = score(book.rules_at(cause.occurred_ms))
+    dues = score(book.rules_at(cause.occurred_ms), book.trace)
     return _award_once(book, account, key, dues, cause, src, score)
 
 
@@ -192,10 +193,10 @@ def activity_recorded(
     account = book.account(event.member_id, member)
     facts = Facts(book, account, cause.occurred_ms)
 
-    def score(table: RuleTable) -> list[Due]:
-        return score_activity(table, event, facts)
+    def score(table: RuleTable, trace: Trace | None = None) -> list[Due]:
+        return score_activity(table, event, facts, trace)
 
-    dues = score(book.rules_at(cause.occurred_ms))
+    dues = score(book.rules_at(cause.occurred_ms), book.trace)
     body = time_bytes(cause.occurred_ms)
     decision = _award_once(book, account, key, dues, cause, src, score, body)
     if not decision.dead_letters:

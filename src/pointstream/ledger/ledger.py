@@ -60,6 +60,7 @@ from pointstream.ledger.messages import Message
 from pointstream.ledger.messaging import received
 from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
 from pointstream.ledger.rulebook import load_rule_sets, rule_set_published, rule_set_withdrawn
+from pointstream.ledger.scored import Trace
 from pointstream.ledger.shadows import load_shadows, shadow_published, shadow_withdrawn
 from pointstream.ledger.standing import standing_of
 from pointstream.ledger.state import (
@@ -71,6 +72,7 @@ from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
 from pointstream.ledger.windows import Windows
 from pointstream.rules.compile import CompiledProgramme
+from pointstream.rules.model import CompiledRuleSet
 from pointstream.rules.tables import Version
 
 __all__ = ["ACCOUNTS_KEPT", "Ledger"]
@@ -177,6 +179,20 @@ class Ledger:
     def rules_in_force(self) -> list[Version]:
         """Return the version of each rule set that holds at partition time."""
         return self._book.rules.tables.in_force(self._book.now_ms)
+
+    def tell(self, trace: Trace | None) -> None:
+        """Tell in `trace` how the events are scored that come from now on; None: no more.
+
+        It changes nothing of what they come to.
+        """
+        self._book.trace = trace
+
+    def rule_set(self, hash_: str) -> CompiledRuleSet:
+        """Return a rule set that an event was scored with. Raises `StateCorrupt` if it is not kept.
+
+        Only between `open` and `close`.
+        """
+        return self._book.rule_set(hash_)
 
     def take_set_aside(self) -> list[SetAside]:
         """Return the rule sets that were found not to fit this programme since the last call."""

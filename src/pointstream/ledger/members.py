@@ -108,7 +108,7 @@ def _welcome(
     if not table.registered and not book.shadows:
         return None
     registered, facts = event, Facts(book, account, cause.occurred_ms)
-    dues = score_registered(table, registered, facts)
+    dues = score_registered(table, registered, facts, book.trace)
     if book.shadows:
         compare_shadows(
             book,

@@ -104,7 +104,7 @@ def order_paid(book: Book, member: bytes, event: OrderPaid, cause: Cause, src: S
     account = book.account(event.member_id, member)
     facts = Facts(book, account, earned_ms)
     table = book.rules_at(earned_ms)
-    dues = score_order(table, event, order, facts)
+    dues = score_order(table, event, order, facts, book.trace)
     if dues and not grant_fits(account, dues):
         return too_many(src)
     if book.shadows:

@@ -78,7 +78,8 @@ def score_order(
             says = f"{points} points for {earning_minor} minor units"
             if by_tier != PLAIN:
                 says += f", with the tier's {by_tier} thousandths"
-            _matched(trace, reward, points, says)
+            numbers = {"earning_minor": earning_minor, "tier_permille": by_tier}
+            _matched(trace, reward, points, says, **numbers, **_counted(reward, kept, order))
     if grouped:
         dues = one_per_group(dues, trace)
     return multiplied(dues, multipliers, trace) if multipliers else dues
@@ -148,7 +149,7 @@ def score_check_in(
             says = f"{points} points"
             if bonus:
                 says += f" and {bonus} for {days} days in a row"
-            _matched(trace, reward, points + bonus, says)
+            _matched(trace, reward, points + bonus, says, for_day=points, days=days, streak=bonus)
     return _one_per_group(dues, trace)
 
 
@@ -195,7 +196,8 @@ def score_activity(
                 if reward.per_minor is None
                 else f"{event.value_minor or 0} minor units"
             )
-            _matched(trace, reward, points, f"{points} points for {of}")
+            numbers = {"quantity": event.quantity, "value_minor": event.value_minor or 0}
+            _matched(trace, reward, points, f"{points} points for {of}", **numbers)
     return _one_per_group(dues, trace)
 
 
@@ -220,7 +222,10 @@ def _matching(
         if reward.matches is None or reward.matches(event, facts):
             yield reward
         elif trace is not None:
-            trace.append(LookedAt.of(reward, False, 0, reward.why_not(event, facts)))
+            unmet = reward.why_not(event, facts)
+            looked = LookedAt.of(reward, False, 0, "; ".join(map(str, unmet)))
+            looked.unmet = unmet
+            trace.append(looked)
 
 
 def _give_fixed(
@@ -244,5 +249,17 @@ def _one_per_group(dues: list[Due], trace: Trace | None) -> list[Due]:
     return dues
 
 
-def _matched(trace: Trace, reward: Reward, points: int, says: str) -> None:
-    trace.append(LookedAt.of(reward, True, points, says))
+def _matched(trace: Trace, reward: Reward, points: int, says: str, **numbers: int) -> None:
+    trace.append(LookedAt.of(reward, True, points, says, **numbers))
+
+
+def _counted(reward: OrderReward, kept: list[Any] | None, order: Order) -> dict[str, int]:
+    """Return what a rule counts of an order, where that is not all of its earning money."""
+    if reward.effect is None or kept is None:
+        return {}
+    basket, (_, lines, own) = Left(order), kept
+    counted = {"counted_minor": basket.money(lines)}
+    if isinstance(own, list):
+        pairs = zip(lines, own, strict=True)
+        counted["pieces"] = sum(basket.pieces(number, each) for number, each in pairs)
+    return counted

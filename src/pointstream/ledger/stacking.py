@@ -64,7 +64,8 @@ def multiplied(
                 more.append(Due(reward, points, kept=[_part(due) for due in parts]))
             if trace is not None:
                 says = f"{of} points x {reward.more_permille} thousandths = {points} points more"
-                trace.append(LookedAt.of(reward, True, points, says))
+                numbers = {"of": of, "more_permille": reward.more_permille}
+                trace.append(LookedAt.of(reward, True, points, says, **numbers))
         dues = dues + one_per_group(more, trace)
     return dues
 
@@ -89,4 +90,5 @@ def _tell(trace: Trace, dues: list[Due], winners: dict[str, _Name]) -> None:
         group = lost.get((looked.ruleset_hash, looked.rule_id))
         if group is not None:
             looked.points = 0
+            looked.lost_to = winners[group][1]
             looked.says += f"; of the group {group!r} the rule {winners[group][1]!r} gives"

@@ -6,7 +6,7 @@ them is in force when is for `tables.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
@@ -36,7 +36,7 @@ from pointstream.contracts.rulesets import (
 from pointstream.contracts.vocabulary import Role
 from pointstream.contracts.wire import dumps
 from pointstream.rules.calendar import Calendar
-from pointstream.rules.conditions import asks_spend, tests_of
+from pointstream.rules.conditions import asks_spend
 from pointstream.rules.effects import compile_draw, compile_order_effect
 from pointstream.rules.index import needs_of
 from pointstream.rules.ladders import CompiledLadder
@@ -53,7 +53,9 @@ from pointstream.rules.model import (
     Reward,
     Scoped,
     Test,
+    Unmet,
 )
+from pointstream.rules.reasons import tests_of
 from pointstream.rules.tables import RuleBook, Version
 
 __all__ = ["CompiledProgramme", "CompiledWallet", "compile_programme", "compile_rule_set"]
@@ -325,37 +327,39 @@ def _scope(scope: Scope) -> tuple[Test, ...]:
 
 
 def _in_tier(allowed: frozenset[str]) -> Test:
-    path = "scope.tiers"
-
-    def says(event: Scoped, facts: MemberFacts) -> str:
-        return f"{path}: the member is {sorted(facts.tiers)}, not one of {sorted(allowed)}"
-
-    return Test(path, lambda _, facts: not allowed.isdisjoint(facts.tiers), says)
+    return Test(
+        "scope.tiers",
+        lambda _, facts: not allowed.isdisjoint(facts.tiers),
+        lambda _, facts: _unmet("scope.tiers", "tiers", facts.tiers, allowed),
+    )
 
 
 def _in_segment(allowed: frozenset[str]) -> Test:
-    path = "scope.segments"
-
-    def says(event: Scoped, facts: MemberFacts) -> str:
-        return f"{path}: the member is in {sorted(facts.segments)}, not in one of {sorted(allowed)}"
-
-    return Test(path, lambda _, facts: not allowed.isdisjoint(facts.segments), says)
+    return Test(
+        "scope.segments",
+        lambda _, facts: not allowed.isdisjoint(facts.segments),
+        lambda _, facts: _unmet("scope.segments", "segments", facts.segments, allowed),
+    )
 
 
 def _one_of(path: str, field: str, allowed: frozenset[str]) -> Test:
     value_of = attrgetter(field)
 
-    def says(event: Scoped, facts: MemberFacts) -> str:
-        return f"{path}: {field} is {value_of(event)!r}, not one of {sorted(allowed)}"
+    def unmet(event: Scoped, facts: MemberFacts) -> list[Unmet]:
+        return [Unmet(path, field, value_of(event), "in", sorted(allowed))]
 
-    return Test(path, lambda event, _: value_of(event) in allowed, says)
+    return Test(path, lambda event, _: value_of(event) in allowed, unmet)
 
 
 def _some_of(path: str, codes: frozenset[str]) -> Test:
-    def says(event: Scoped, facts: MemberFacts) -> str:
-        return f"{path}: of {sorted(codes)} the event has none"
+    def unmet(event: Scoped, facts: MemberFacts) -> list[Unmet]:
+        return _unmet(path, "campaign_codes", event.campaign_codes, codes)
 
-    return Test(path, lambda event, _: not codes.isdisjoint(event.campaign_codes), says)
+    return Test(path, lambda event, _: not codes.isdisjoint(event.campaign_codes), unmet)
+
+
+def _unmet(path: str, field: str, found: Iterable[str], allowed: frozenset[str]) -> list[Unmet]:
+    return [Unmet(path, field, sorted(found), "some of", sorted(allowed))]
 
 
 def _matches(tests: tuple[Test, ...]) -> Callable[[Scoped, MemberFacts], bool] | None:

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from pointstream.contracts.askable import WEEKDAYS
 from pointstream.contracts.conditions import Comparison, Condition, LineCondition
-from pointstream.rules.model import Basket, MemberFacts, Test
+from pointstream.rules.model import Basket, MemberFacts
 
-__all__ = ["Still", "asks_spend", "compile_condition", "compile_line", "compile_still", "tests_of"]
+__all__ = ["Still", "asks_spend", "compile_condition", "compile_line", "compile_still", "value_of"]
 
 Holds = Callable[[Any, MemberFacts], bool]
 Kept = list[Any]
@@ -68,7 +68,7 @@ def _own_minor(event: Any) -> int:
     return int(event.paid_minor) if event.type == "order.paid" else 0
 
 
-def _value_of(condition: Comparison) -> Callable[[Any, MemberFacts], Any]:
+def value_of(condition: Comparison) -> Callable[[Any, MemberFacts], Any]:
     """Return what gives the value of a field; `birthday` has none, but is asked (`_near`)."""
     field = condition.field or ""
     known = _VALUES.get(field)
@@ -149,9 +149,9 @@ def compile_condition(condition: Condition) -> Holds:
         operand = condition.operand
         units = (operand,) if isinstance(operand, str) else operand
         return lambda _, facts: any(facts.near_birthday(unit) for unit in units)
-    value_of = _value_of(condition)
+    value = value_of(condition)
     compares = _comparison(condition.operator, condition.operand)
-    return lambda event, facts: compares(value_of(event, facts))
+    return lambda event, facts: compares(value(event, facts))
 
 
 def compile_line(condition: LineCondition) -> Callable[[Any], bool]:
@@ -180,32 +180,6 @@ def asks_spend(condition: Condition | None) -> bool:
         or asks_spend(condition.not_)
         or any(asks_spend(part) for part in parts)
     )
-
-
-# --- in words ------------------------------------------------------------------------------------
-
-
-def tests_of(condition: Condition | None, path: str) -> tuple[Test, ...]:
-    """Return what a condition asks, one by one as far as it is joined by `all`."""
-    if condition is None:
-        return ()
-    if condition.all is not None:
-        return tuple(
-            test
-            for place, part in enumerate(condition.all)
-            for test in tests_of(part, f"{path}.all[{place}]")
-        )
-    holds = compile_condition(condition)
-    if condition.field is None or condition.field == "birthday":
-        asked = condition.model_dump(mode="json", exclude_none=True)
-        return (Test(path, holds, lambda event, facts: f"{path}: {asked} does not hold"),)
-    value_of = _value_of(condition)
-    wanted = f"{condition.operator} {condition.operand!r}"
-
-    def says(event: Any, facts: MemberFacts) -> str:
-        return f"{path}: {condition.field} is {value_of(event, facts)!r}, not {wanted}"
-
-    return (Test(path, holds, says),)
 
 
 # --- what is left of an order --------------------------------------------------------------------
@@ -335,8 +309,8 @@ def _at_least(condition: Condition, still: Still, bound: int) -> Callable[[Kept,
 
 
 def _at_most(condition: Condition, still: Still, bound: int) -> Callable[[Kept, Basket], bool]:
-    value_of = _value_of(condition)
-    place = still.kept_as(lambda event, facts: int(value_of(event, facts) <= bound))
+    value = value_of(condition)
+    place = still.kept_as(lambda event, facts: int(value(event, facts) <= bound))
     return lambda kept, _: bool(kept[place])
 
 

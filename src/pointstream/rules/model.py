@@ -30,6 +30,7 @@ __all__ = [
     "Reward",
     "Scoped",
     "Test",
+    "Unmet",
 ]
 
 
@@ -143,14 +144,39 @@ class CompiledCap:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmet:
+    """One comparison that keeps a rule from matching, as data: for tables and for JSON."""
+
+    path: str
+    """Where it stands in the rule, such as `scope.stores` or `when.any[0]`."""
+    field: str
+    found: Any
+    """What the event or the member has."""
+    operator: str
+    asked: Any
+    negated: bool = False
+    """It holds, and stands under a `not`."""
+
+    def __str__(self) -> str:
+        """What was found and what is asked, in words."""
+        found, asked = _plain(self.found), _plain(self.asked)
+        but = "which is not to be" if self.negated else "not"
+        return f"{self.path}: {self.field} is {found!r}, {but} {self.operator} {asked!r}"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
 class Test:
     """One thing that a rule asks of an event."""
 
     path: str
     """Where it stands in the rule, such as `scope.stores`."""
     holds: Callable[[Scoped, MemberFacts], bool]
-    says: Callable[[Scoped, MemberFacts], str]
-    """What is asked and what the event has, in words."""
+    unmet: Callable[[Scoped, MemberFacts], list[Unmet]]
+    """What is asked and what the event has, comparison by comparison, where it does not hold."""
 
 
 class Needs(NamedTuple):
@@ -191,9 +217,14 @@ class Reward:
     needs: tuple[Needs, ...] = ()
     """What of that the rule can be found by, among many."""
 
-    def why_not(self, event: Scoped, facts: MemberFacts) -> str:
-        """Return the first test that an event fails, in words; `matches` has said that it does."""
-        return next(test.says(event, facts) for test in self.tests if not test.holds(event, facts))
+    def why_not(self, event: Scoped, facts: MemberFacts) -> list[Unmet]:
+        """Return what an event does not fit; `matches` has said that there is something."""
+        return [
+            unmet
+            for test in self.tests
+            if not test.holds(event, facts)
+            for unmet in test.unmet(event, facts)
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
