@@ -20,9 +20,15 @@ from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
 from pointstream.engine.kafka import Cluster
 from pointstream.engine.runtime import EngineConfig
 from pointstream.engine.task import Guards, Limits, Observers, TaskObserver
-from pointstream.engine.topics import TopicDifferencesError, TopicsError, ensure_topics
+from pointstream.engine.topics import (
+    TopicDifferencesError,
+    TopicsError,
+    TopicsForbiddenError,
+    ensure_topics,
+)
 from pointstream.engine.transport import FetchedBatch
 from pointstream.ledger import Ledger
+from pointstream.operations.access import LACKS_RIGHTS, AccessError, access_of, refusal_of
 from pointstream.operations.logs import configure_logs
 from pointstream.operations.metrics import Counts, Metrics
 from pointstream.operations.premises import PremisesError, claim_directory, require_free_port
@@ -85,11 +91,12 @@ def build_app(
 
     One that counts does so for `metrics`; both come from the caller then.
     """
-    prefix = settings.topic_prefix
+    prefix, access = settings.topic_prefix, access_of(settings)
     metrics = metrics or metrics_of(settings)
     inputs = tuple(prefix + suffix for suffix in (*INPUTS, TICKS))
     cluster = Cluster(
-        bootstrap_servers=settings.bootstrap_servers,
+        bootstrap_servers=access.bootstrap_servers,
+        security=access.security,
         app_id=settings.app_id,
         input_topics=inputs,
         changelog_topic=prefix + "internal.changelog",
@@ -180,19 +187,30 @@ def _add_agent(app: StreamApp, topic: str, name: str) -> None:
 
 
 async def _prepare(settings: Settings) -> None:
-    """Wait for the broker as long as it takes, then create or check the topics."""
+    """Wait for the broker as long as it takes, then create or check the topics.
+
+    Raises:
+        CannotStart: the broker is there and does not let this worker in.
+    """
+    access = access_of(settings)
     while True:
         try:
             created = await ensure_topics(
-                settings.bootstrap_servers,
+                access,
                 wanted_topics(settings),
                 replication_factor=settings.replication_factor,
             )
         except TopicDifferencesError:
             raise
+        except TopicsForbiddenError as error:
+            raise CannotStart(f"{error}; {LACKS_RIGHTS}") from error
         except (KafkaError, TopicsError, OSError) as error:
+            refusal = await refusal_of(access)
+            if refusal is not None and refusal.final:
+                raise CannotStart(refusal.message) from error
+            reason = str(refusal or error)
             logger.warning(
-                "waiting for the broker", servers=settings.bootstrap_servers, reason=str(error)
+                "waiting for the broker", servers=settings.bootstrap_servers, reason=reason
             )
             await asyncio.sleep(2.0)
         else:
@@ -231,8 +249,8 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     it again. To be called in the main thread.
 
     Raises:
-        CannotStart: programme, directory, port or topics are not as they must be. Nothing has been
-            created on the broker then.
+        CannotStart: programme, directory, port, topics or the way to the broker are not as they
+            must be. Nothing has been created on the broker then.
     """
     configure_logs(level=log_level)
     _use_fast_loop()
@@ -241,12 +259,13 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
         # All of it before the broker is touched.
         metrics = metrics_of(settings)
         processors = _processors(settings, metrics)
+        access_of(settings)
         lock = claim_directory(settings.data_dir)
         if settings.web_port:
             require_free_port(settings.web_host, settings.web_port)
     except ProgrammeInvalid as error:
         raise CannotStart(*error.problems) from error
-    except PremisesError as error:
+    except (AccessError, PremisesError) as error:
         raise CannotStart(str(error)) from error
     with lock:
         return _run(settings, processors, metrics, log_level)

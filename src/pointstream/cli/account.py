@@ -24,6 +24,7 @@ from pointstream.cli.output import (
     read_settings,
     zone_named,
 )
+from pointstream.operations.access import access_of
 from pointstream.operations.explain import entry_in_words
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.reading import CommittedReader
@@ -100,7 +101,7 @@ def _zone(settings: Settings, name: str | None) -> tzinfo:
 
 
 async def _standing(settings: Settings, member: str) -> dict[str, Any] | None:
-    async with CommittedReader(settings.bootstrap_servers) as reader:
+    async with CommittedReader(access_of(settings)) as reader:
         return await read_standing(reader, settings.topic_prefix, member)
 
 
@@ -178,5 +179,5 @@ def explain(
 
 
 async def _trail(settings: Settings, member: str, newest: int) -> MemberTrail:
-    async with CommittedReader(settings.bootstrap_servers) as reader:
+    async with CommittedReader(access_of(settings)) as reader:
         return await read_trail(reader, settings.topic_prefix, member, newest=newest)

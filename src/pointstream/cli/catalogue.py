@@ -26,6 +26,7 @@ from pointstream.cli.output import (
     zone_named,
 )
 from pointstream.contracts.inputs import ItemPublished
+from pointstream.operations.access import access_of
 from pointstream.operations.catalogue import (
     CatalogueInvalid,
     item_records,
@@ -137,13 +138,13 @@ def list_items(
 
 
 async def _send(settings: Settings, records: Sequence[OutgoingRecord]) -> None:
-    async with Publisher(settings.bootstrap_servers) as publisher:
+    async with Publisher(access_of(settings)) as publisher:
         for record in records:
             await publisher.put(record)
 
 
 async def _read(settings: Settings) -> list[ItemPublished]:
-    async with CommittedReader(settings.bootstrap_servers) as reader:
+    async with CommittedReader(access_of(settings)) as reader:
         return await read_catalogue(reader, settings.topic_prefix)
 
 

@@ -30,6 +30,7 @@ from pointstream.cli.output import (
     read_settings,
 )
 from pointstream.engine.topics import ensure_topics
+from pointstream.operations.access import access_of
 from pointstream.operations.broker import Broker, ExternalBroker, broker_for_run
 from pointstream.operations.chain import DAY_MS
 from pointstream.operations.demo import DemoFailedError, DemoResult, run_demo, wait_until_ready
@@ -80,7 +81,7 @@ def demo(
     with _directory(run_dir) as home, broker:
         view.step(f"broker: {broker.kind} at {broker.bootstrap_servers}")
         settings = _settings(broker)
-        created = asyncio.run(ensure_topics(settings.bootstrap_servers, wanted_topics(settings)))
+        created = asyncio.run(ensure_topics(access_of(settings), wanted_topics(settings)))
         view.step(f"topics: {len(created)} created, {settings.partitions} partitions each")
         with WorkerGroup(settings, workers, home.path) as group:
             try:

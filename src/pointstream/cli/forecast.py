@@ -26,6 +26,7 @@ from pointstream.cli.output import (
     reading_bar,
 )
 from pointstream.contracts.wire import rfc3339
+from pointstream.operations.access import access_of
 from pointstream.operations.forecast import By, Forecast, Period, forecast_of
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.reading import CommittedReader
@@ -111,7 +112,7 @@ def _end_ms(
 async def _look_ahead(settings: Settings, seen: Forecast, *, quiet: bool) -> None:
     with reading_bar(quiet) as bar:
         task = bar.add_task("looking ahead", total=1.0)
-        async with CommittedReader(settings.bootstrap_servers) as reader:
+        async with CommittedReader(access_of(settings)) as reader:
             await forecast_of(
                 reader,
                 settings.topic_prefix,

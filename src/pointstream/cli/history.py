@@ -13,6 +13,7 @@ from rich.text import Text
 from pointstream.cli.output import USAGE, answer_json, console, fail, notes, reading_bar
 from pointstream.contracts.programme import ExpiryKind
 from pointstream.contracts.wire import MAX_TIME_MS, epoch_ms, rfc3339
+from pointstream.operations.access import access_of
 from pointstream.operations.history import MemberThen, read_member_at
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.reading import CommittedReader
@@ -73,7 +74,7 @@ async def _read(
     prefix = settings.topic_prefix
     with reading_bar(quiet) as bar:
         task = bar.add_task("reading the ledger", total=None)
-        async with CommittedReader(settings.bootstrap_servers) as reader:
+        async with CommittedReader(access_of(settings)) as reader:
             then = await read_member_at(
                 reader,
                 prefix,

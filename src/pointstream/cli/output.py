@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 import typer
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pointstream.engine.topics import TopicsError
+from pointstream.engine.topics import TopicsError, TopicsForbiddenError
+from pointstream.operations.access import LACKS_RIGHTS, AccessError, access_of, refusal_of
 from pointstream.operations.broker import BrokerError
 from pointstream.operations.publish import MissingTopicError
 from pointstream.operations.reading import NoTopicsError
@@ -49,6 +60,15 @@ _NO_BROKER = (
     "Start one, or name a running one with --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS; "
     "`pointstream demo` brings its own."
 )
+
+_FORBIDDEN = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+#: With what the command that runs asks its brokers: a fault of theirs tells too little by itself.
+_asked_by: ContextVar[Settings | None] = ContextVar("asked_by", default=None)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,7 +117,9 @@ def read_settings(bootstrap_servers: str | None = None, **values: Any) -> Settin
     if bootstrap_servers is not None:
         given["bootstrap_servers"] = bootstrap_servers
     with settings_refused():
-        return Settings(**given)
+        settings = Settings(**given)
+    _asked_by.set(settings)
+    return settings
 
 
 @contextlib.contextmanager
@@ -136,6 +158,13 @@ def zone_named(name: str) -> ZoneInfo:
         fail(f"{name!r} is not a time zone; write it like Asia/Shanghai or UTC", USAGE)
 
 
+def _why_refused() -> str | None:
+    """Why the broker that was asked last lets nobody in; None where none is there."""
+    settings = _asked_by.get()
+    refusal = asyncio.run(refusal_of(access_of(settings))) if settings is not None else None
+    return str(refusal) if refusal is not None else None
+
+
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
     """Turn the faults that a user can do something about into a sentence and an exit code."""
 
@@ -151,13 +180,19 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             fail(str(error), USAGE)
         except (BrokerError, MissingTopicError, NoTopicsError) as error:
             fail(str(error))
+        except AccessError as error:
+            fail(str(error), USAGE)
+        except TopicsForbiddenError as error:
+            fail(f"{error}; {LACKS_RIGHTS}")
         except TopicsError as error:
             if isinstance(error.__cause__, KafkaConnectionError):
-                fail(f"{error}. {_NO_BROKER}")
+                fail(_why_refused() or f"{error}. {_NO_BROKER}")
             fail(str(error))
         except (KafkaConnectionError, KafkaTimeoutError, ConnectionError) as error:
-            fail(f"no Kafka broker answers: {error}. {_NO_BROKER}")
+            fail(_why_refused() or f"no Kafka broker answers: {error}. {_NO_BROKER}")
         except KafkaError as error:
+            if isinstance(error, _FORBIDDEN):
+                fail(f"The Kafka broker does not allow this: {error!r}; {LACKS_RIGHTS}")
             fail(f"The Kafka broker refused: {error!r}")
         except KeyboardInterrupt:
             notes.print("interrupted")

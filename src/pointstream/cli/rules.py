@@ -34,6 +34,7 @@ from pointstream.cli.rulefiles import ProgrammeOption, read_programme, tell
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.shadows import shadow_key
 from pointstream.contracts.wire import rfc3339
+from pointstream.operations.access import access_of
 from pointstream.operations.documents import DocumentInvalid, read_text
 from pointstream.operations.publish import OutgoingRecord
 from pointstream.operations.reading import CommittedReader
@@ -296,9 +297,9 @@ async def _send(
         transient=True,
         disable=quiet or not wait or not notes.is_terminal,
     )
-    servers, prefix = settings.bootstrap_servers, settings.topic_prefix
+    access, prefix = access_of(settings), settings.topic_prefix
     with bar:
-        async with RuleSetPublisher(servers, settings.app_id, prefix) as publisher:
+        async with RuleSetPublisher(access, settings.app_id, prefix) as publisher:
             return [
                 await publisher.publish(
                     record, wait=wait, timeout_s=timeout_s, on_step=_on_step(bar, name)
@@ -344,7 +345,7 @@ def _history(bootstrap_servers: str | None, programme_file: Path | None, *, quie
 async def _read(settings: Settings, programme: CompiledProgramme, *, quiet: bool) -> History:
     with reading_bar(quiet) as bar:
         task = bar.add_task("reading", total=1.0)
-        async with CommittedReader(settings.bootstrap_servers) as reader:
+        async with CommittedReader(access_of(settings)) as reader:
             return await read_history(
                 reader,
                 settings.topic_prefix,

@@ -22,6 +22,7 @@ from pointstream.cli.output import (
     notes,
     read_settings,
 )
+from pointstream.operations.access import access_of
 
 __all__ = ["topics_app", "topology", "worker"]
 
@@ -123,9 +124,7 @@ def create(
     )
     wanted = wanted_topics(settings)
     created = asyncio.run(
-        ensure_topics(
-            settings.bootstrap_servers, wanted, replication_factor=settings.replication_factor
-        )
+        ensure_topics(access_of(settings), wanted, replication_factor=settings.replication_factor)
     )
     if as_json:
         answer_json({"created": created, "there_before": len(wanted) - len(created)})
@@ -153,7 +152,7 @@ def check(
 
     settings = read_settings(bootstrap_servers, partitions=partitions)
     wanted = wanted_topics(settings)
-    differences = asyncio.run(check_topics(settings.bootstrap_servers, wanted))
+    differences = asyncio.run(check_topics(access_of(settings), wanted))
     if as_json:
         answer_json(
             {

@@ -23,6 +23,7 @@ from pointstream.cli.output import (
     reading_bar,
     zone_named,
 )
+from pointstream.operations.access import access_of
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.settings import Settings
 from pointstream.operations.shadows import ShadowSum, read_shadow_sums
@@ -81,7 +82,7 @@ async def _read(
 ) -> list[ShadowSum]:
     with reading_bar(quiet) as bar:
         task = bar.add_task("reading differences", total=1.0)
-        async with CommittedReader(settings.bootstrap_servers) as reader:
+        async with CommittedReader(access_of(settings)) as reader:
             return await read_shadow_sums(
                 reader,
                 settings.topic_prefix,

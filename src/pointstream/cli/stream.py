@@ -33,6 +33,7 @@ from pointstream.contracts.decoding import Refusal, decode
 from pointstream.contracts.inputs import InputEvent
 from pointstream.contracts.topics import INPUT_TYPES, topic_of_type
 from pointstream.contracts.wire import dumps, loads
+from pointstream.operations.access import access_of
 from pointstream.operations.generate import Generated, StreamPlan
 from pointstream.operations.generate import generate as generate_stream
 from pointstream.operations.publish import OutgoingRecord, Publisher
@@ -194,7 +195,7 @@ async def _publish(
     began = time.monotonic()
     with _bar(quiet) as bar:
         task = bar.add_task("publishing", total=size or None, count=0)
-        async with Publisher(settings.bootstrap_servers) as publisher:
+        async with Publisher(access_of(settings)) as publisher:
             # Reading may block (a pipe), so it has a thread, and the producer goes on sending
             # meanwhile.
             while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
@@ -393,7 +394,7 @@ async def _publish_generated(
     prefix = settings.topic_prefix
     with _bar(quiet) as bar:
         task = bar.add_task("publishing", total=total, count=0)
-        async with Publisher(settings.bootstrap_servers) as publisher:
+        async with Publisher(access_of(settings)) as publisher:
             while chunk := list(islice(stream, 1_000)):
                 for generated in chunk:
                     topic = generated.topic

@@ -24,6 +24,7 @@ from pointstream.cli.output import (
     read_settings,
 )
 from pointstream.contracts.wire import loads
+from pointstream.operations.access import access_of
 from pointstream.operations.lag import GroupProgress, Progress, input_topics
 from pointstream.operations.reading import CommittedReader, Record
 from pointstream.operations.settings import Settings
@@ -59,8 +60,8 @@ async def _watch(settings: Settings, interval: float, *, once: bool, as_json: bo
     changes_topic = f"{settings.topic_prefix}balance-changes"
     newest: deque[dict[str, Any]] = deque(maxlen=_NEWEST)
     async with (
-        GroupProgress(settings.bootstrap_servers, settings.app_id, topics) as group,
-        CommittedReader(settings.bootstrap_servers, wait_ms=500) as reader,
+        GroupProgress(access_of(settings), settings.app_id, topics) as group,
+        CommittedReader(access_of(settings), wait_ms=500) as reader,
     ):
         places = [(changes_topic, part) for part in await reader.partitions(changes_topic)]
         following = asyncio.create_task(_follow(reader, places, newest))

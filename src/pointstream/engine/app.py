@@ -82,14 +82,12 @@ class StreamApp(faust.App):
         settings: StreamSettings,
         *,
         observer: TaskObserver | None = None,
-        credentials: Any = None,
     ) -> None:
         cluster = config.cluster
         config.data_dir.mkdir(parents=True, exist_ok=True)
         super().__init__(
             cluster.app_id,
             broker=[f"pointstream://{server}" for server in cluster.bootstrap_servers.split(",")],
-            broker_credentials=credentials,
             store="pointstream://",
             TableManager=TableManager,
             Schema=BatchSchema,

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from pointstream.engine.access import Access
 from pointstream.engine.errors import Fenced
 from pointstream.engine.log import Change, Transaction
 from pointstream.engine.records import Outgoing, Target
@@ -46,16 +47,20 @@ class Cluster:
     request_timeout_ms: int = 60_000
     on_waiting: Callable[[str, float], None] = lambda what, seconds: None
 
+    @property
+    def access(self) -> Access:
+        """What its clients are made by."""
+        return Access(self.bootstrap_servers, self.security)
+
     def consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:
         chosen = {
-            "bootstrap_servers": self.bootstrap_servers,
             "enable_auto_commit": False,
             "isolation_level": "read_committed",
             "request_timeout_ms": self.request_timeout_ms,
             # A position that is gone is an error. The client's default is to go on at the end.
             "auto_offset_reset": "none",
         }
-        return AIOKafkaConsumer(*topics, **chosen | dict(self.security) | settings)
+        return self.access.consumer(*topics, **chosen | settings)
 
     async def patiently(self, what: str, work: Awaitable[T]) -> T:
         """Await `work`, saying every few seconds that it waits."""
@@ -86,15 +91,13 @@ class KafkaPartitionLog:
 
     async def fence(self) -> None:
         cluster = self._cluster
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=cluster.bootstrap_servers,
+        self._producer = cluster.access.producer(
             transactional_id=f"{cluster.app_id}-{self._partition}",
             transaction_timeout_ms=cluster.transaction_timeout_ms,
             max_batch_size=_PRODUCER_BATCH_BYTES,
             # The size of one oversized dead letter with its headers, not of a batch.
             max_request_size=32 << 20,
             request_timeout_ms=cluster.request_timeout_ms,
-            **cluster.security,
         )
         await cluster.patiently(f"fencing partition {self._partition}", self._producer.start())
 

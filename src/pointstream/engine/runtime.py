@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from pointstream.engine.errors import CorruptStore, EngineError
@@ -92,11 +91,8 @@ class Engine:
         """Connect. Waits for the broker, and says so, as long as it is away."""
         cluster = self.config.cluster
         self._reader = cluster.consumer(group_id=cluster.app_id)
-        self._ticker = AIOKafkaProducer(
-            bootstrap_servers=cluster.bootstrap_servers,
-            enable_idempotence=True,
-            request_timeout_ms=cluster.request_timeout_ms,
-            **cluster.security,
+        self._ticker = cluster.access.producer(
+            enable_idempotence=True, request_timeout_ms=cluster.request_timeout_ms
         )
         await self._until_answered("its own clients", self._reader.start)
         await self._until_answered("its own clients", self._ticker.start)
@@ -117,7 +113,7 @@ class Engine:
     async def _find_identity(self) -> bytes:
         """What local state belongs to: this cluster's changelog, not another's of that name."""
         cluster = self.config.cluster
-        admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers, **cluster.security)
+        admin = cluster.access.admin()
         await admin.start()
         try:
             described = await admin.describe_cluster()

@@ -18,13 +18,17 @@ from typing import Any, Protocol
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     NoError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
+
+from pointstream.engine.access import Access, Reachable
 
 __all__ = [
     "CHECKED_SETTINGS",
@@ -33,6 +37,7 @@ __all__ = [
     "TopicDifferencesError",
     "TopicLike",
     "TopicsError",
+    "TopicsForbiddenError",
     "check_topics",
     "ensure_topics",
 ]
@@ -108,6 +113,10 @@ class TopicsError(Exception):
     """Topics could not be created or looked at; the message names each with the broker's reason."""
 
 
+class TopicsForbiddenError(TopicsError):
+    """The brokers know who this is, and do not allow it to look at a topic or to create it."""
+
+
 class TopicDifferencesError(TopicsError):
     """Topics exist that are not as asked; the message lists every difference and its remedy."""
 
@@ -120,7 +129,7 @@ class TopicDifferencesError(TopicsError):
 
 
 async def ensure_topics(
-    bootstrap_servers: str,
+    cluster: Reachable,
     topics: Iterable[TopicLike],
     *,
     replication_factor: int = 1,
@@ -133,10 +142,11 @@ async def ensure_topics(
 
     Raises:
         TopicDifferencesError: topics exist with other partitions or other checked settings.
+        TopicsForbiddenError: this process may not look at a topic, or not create it.
         TopicsError: the brokers refuse to create a topic, or do not answer.
     """
     wanted = _unique(topics)
-    async with _admin(bootstrap_servers) as admin:
+    async with _admin(cluster) as admin:
         existing, differences = await _compare(admin, wanted, checked_settings)
         if differences:
             raise TopicDifferencesError(differences)
@@ -152,7 +162,7 @@ async def ensure_topics(
 
 
 async def check_topics(
-    bootstrap_servers: str,
+    cluster: Reachable,
     topics: Iterable[TopicLike],
     *,
     checked_settings: Sequence[str] = CHECKED_SETTINGS,
@@ -163,7 +173,7 @@ async def check_topics(
         TopicsError: the brokers do not answer.
     """
     wanted = _unique(topics)
-    async with _admin(bootstrap_servers) as admin:
+    async with _admin(cluster) as admin:
         existing, differences = await _compare(admin, wanted, checked_settings)
     missing = [
         TopicDifference(topic.name, _PARTITIONS, str(topic.partitions), None)
@@ -174,15 +184,16 @@ async def check_topics(
 
 
 @asynccontextmanager
-async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+async def _admin(cluster: Reachable) -> AsyncIterator[AIOKafkaAdminClient]:
+    access = Access.to(cluster)
+    admin = access.admin()
     try:
         await admin.start()
         yield admin
     except KafkaConnectionError as error:
-        raise TopicsError(f"no broker answers at {bootstrap_servers}: {error}") from error
+        raise TopicsError(f"no broker answers at {access.bootstrap_servers}: {error}") from error
     except KafkaError as error:
-        raise TopicsError(f"the broker at {bootstrap_servers} answers: {error!r}") from error
+        raise TopicsError(f"the broker at {access.bootstrap_servers} answers: {error!r}") from error
     finally:
         await admin.close()
 
@@ -220,6 +231,11 @@ async def _compare(
     return {topic.name for topic in existing}, differences
 
 
+def _kind_of(error: type[KafkaError]) -> type[TopicsError]:
+    forbidden = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+    return TopicsForbiddenError if error in forbidden else TopicsError
+
+
 def _parts(value: str) -> set[str]:
     # "compact,delete" and "delete, compact" are the same policy.
     return {part.strip() for part in value.split(",")}
@@ -237,7 +253,8 @@ async def _partition_counts(
         if error is UnknownTopicOrPartitionError:
             continue
         if error is not NoError and not (led and error.retriable):
-            raise TopicsError(f"{described['topic']}: {error.__name__}: {error.description}")
+            words = f"{described['topic']}: {error.__name__}: {error.description}"
+            raise _kind_of(error)(words)
         leaders = [partition["leader"] for partition in described["partitions"]]
         if not led or (leaders and min(leaders) >= 0):
             counts[described["topic"]] = len(leaders)
@@ -253,7 +270,8 @@ async def _settings(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
         # (error code, error message, resource type, name, entries of (setting, value, …))
         for code, message, _, name, entries in response.resources:
             if code:
-                raise TopicsError(f"{name}: its settings cannot be read: {message}")
+                words = f"{name}: its settings cannot be read: {message}"
+                raise _kind_of(for_code(code))(words)
             found[name] = {entry[0]: entry[1] or "" for entry in entries}
     return found
 
@@ -275,6 +293,7 @@ async def _create(
         ]
     )
     refused: list[str] = []
+    kind = TopicsError
     done: set[str] = set()
     for name, code, *message in response.topic_errors:
         error = for_code(code)
@@ -283,8 +302,9 @@ async def _create(
         elif error is not TopicAlreadyExistsError:
             reason = message[0] if message and message[0] else error.description
             refused.append(f"  - {name}: {error.__name__}: {reason}")
+            kind = _kind_of(error)
     if refused:
-        raise TopicsError("topics could not be created:\n" + "\n".join(refused))
+        raise kind("topics could not be created:\n" + "\n".join(refused))
     return [topic.name for topic in topics if topic.name in done]
 
 

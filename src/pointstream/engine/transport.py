@@ -12,7 +12,7 @@ so Faust's committer has nothing to commit.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
@@ -86,7 +86,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             isolation_level="read_committed",
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
-            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+            **_security(self.app),
         )
 
     #: The assignment (`Engine.epoch`) that the client was sought for.
@@ -279,12 +279,20 @@ class Consumer(driver.Consumer):
 class Producer(driver.Producer):
     """Faust's producer. Nothing is sent with it; it only tells where a key lives."""
 
+    def _settings_auth(self) -> Mapping[str, Any]:
+        return _security(self.app)
+
     def key_partition(self, topic: str, key: bytes) -> TP:
         """The partition of a key, as every Kafka client places it.
 
         Faust's looks it up among topics that this producer, which never sends, knows nothing of.
         """
         return TP(topic, (int(murmur2(key)) & 0x7FFFFFFF) % self.app.conf.topic_partitions)
+
+
+def _security(app: Any) -> Mapping[str, Any]:
+    """How Faust's clients show who they are: as ours do, not by Faust's own credentials."""
+    return cast("Engine", app.engine).config.cluster.security
 
 
 class Transport(driver.Transport):

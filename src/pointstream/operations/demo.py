@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pointstream.operations.access import access_of
 from pointstream.operations.faulty import FaultyInput, faulty_inputs
 from pointstream.operations.generate import Generated, StreamPlan, generate, member_name
 from pointstream.operations.lag import GroupProgress, input_topics
@@ -164,13 +165,11 @@ async def run_demo(
     Raises `DemoFailedError` when it gets stuck, `WorkerFailedError` when a worker ends for good.
     """
     result = DemoResult()
-    prefix = settings.topic_prefix
+    prefix, access = settings.topic_prefix, access_of(settings)
     began = time.monotonic()
     publishing = asyncio.create_task(_publish(settings, plan, result, view))
     try:
-        async with GroupProgress(
-            settings.bootstrap_servers, settings.app_id, input_topics(prefix)
-        ) as group:
+        async with GroupProgress(access, settings.app_id, input_topics(prefix)) as group:
             await _until_taken(group, publishing, workers, view, result)
     finally:
         publishing.cancel()
@@ -179,8 +178,8 @@ async def run_demo(
     owned = await asyncio.to_thread(workers.owned)
     result.workers_busy = sum(1 for own in owned if own)
     view.step("reading everything back, read-committed, and adding it up")
-    result.proof = await reconcile(settings.bootstrap_servers, prefix)
-    async with CommittedReader(settings.bootstrap_servers) as reader:
+    result.proof = await reconcile(access, prefix)
+    async with CommittedReader(access) as reader:
         result.letters = await read_dead_letters(reader, prefix, keep_contents=True)
     match_letters(result, faulty)
     return result
@@ -202,7 +201,7 @@ async def _publish(
     # Spread over the whole stream, so that there is good company on both sides of each.
     every = max(plan.events // (len(faulty) + 1), 1)
     began = time.monotonic()
-    async with Publisher(settings.bootstrap_servers) as publisher:
+    async with Publisher(access_of(settings)) as publisher:
         for nth, generated in enumerate(generate(plan), start=1):
             await publisher.put(_outgoing(prefix, generated))
             result.redelivered += generated.again

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 
 from pointstream.contracts.topics import topic_specs
+from pointstream.engine.access import Access, Reachable
 from pointstream.operations.lifetime import AsyncLifetime
 from pointstream.operations.reading import CommittedReader
 
@@ -68,9 +68,9 @@ def input_topics(prefix: str) -> tuple[str, ...]:
 class GroupProgress(AsyncLifetime):
     """Looks at one consumer group; use as an async context manager."""
 
-    def __init__(self, bootstrap_servers: str, group: str, topics: Sequence[str]) -> None:
-        self._reader = CommittedReader(bootstrap_servers)
-        self._admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    def __init__(self, cluster: Reachable, group: str, topics: Sequence[str]) -> None:
+        self._reader = CommittedReader(cluster)
+        self._admin: Any = Access.to(cluster).admin()
         self._group = group
         self._topics = topics
 

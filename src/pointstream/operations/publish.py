@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-
+from pointstream.engine.access import Access, Reachable
 from pointstream.operations.lifetime import AsyncLifetime
 from pointstream.operations.placement import partition_of
 
@@ -53,8 +52,8 @@ class Publisher(AsyncLifetime):
     records.
     """
 
-    def __init__(self, bootstrap_servers: str, *, compression: str | None = None) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: Reachable, *, compression: str | None = None) -> None:
+        self._access = Access.to(cluster)
         self._compression = compression
         self._producer: Any = None
         self._partitions: dict[str, int] = {}
@@ -68,8 +67,7 @@ class Publisher(AsyncLifetime):
 
     async def start(self) -> None:
         """Connect."""
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
+        self._producer = self._access.producer(
             enable_idempotence=True,
             acks="all",
             compression_type=self._compression,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.client import AIOKafkaClient
+from aiokafka import TopicPartition
 
+from pointstream.engine.access import Access, Reachable
 from pointstream.operations.lifetime import AsyncLifetime
 
 __all__ = ["CommittedReader", "NoTopicsError", "Record"]
@@ -43,10 +43,8 @@ class CommittedReader(AsyncLifetime):
     end, for everything else on the connection waits behind it; more for following.
     """
 
-    def __init__(
-        self, bootstrap_servers: str, *, fetch_bytes: int = 1 << 20, wait_ms: int = 5
-    ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: Reachable, *, fetch_bytes: int = 1 << 20, wait_ms: int = 5) -> None:
+        self._access = Access.to(cluster)
         self._fetch_bytes = fetch_bytes
         self._wait_ms = wait_ms
         self._consumer: Any = None
@@ -54,8 +52,7 @@ class CommittedReader(AsyncLifetime):
 
     async def start(self) -> None:
         """Connect."""
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers,
+        self._consumer = self._access.consumer(
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -63,7 +60,7 @@ class CommittedReader(AsyncLifetime):
             fetch_max_wait_ms=self._wait_ms,
             retry_backoff_ms=20,
         )
-        self._client = AIOKafkaClient(bootstrap_servers=self._bootstrap_servers)
+        self._client = self._access.client()
         await self._consumer.start()
         await self._client.bootstrap()
 

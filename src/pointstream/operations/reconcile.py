@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pointstream.contracts.wire import loads
+from pointstream.engine.access import Reachable
 from pointstream.operations.books import Breach, EntryBooks, StateBooks, compare
 from pointstream.operations.merges import Merges
 from pointstream.operations.reading import CommittedReader, NoTopicsError
@@ -71,7 +72,7 @@ class Proof:
 
 
 async def reconcile(
-    bootstrap_servers: str,
+    cluster: Reachable,
     prefix: str = "points.",
     *,
     on_partition: Callable[[int, int], None] = lambda done, of: None,
@@ -82,7 +83,7 @@ async def reconcile(
     Raises `NoTopicsError` when there are no topics with this prefix.
     """
     proof = Proof()
-    async with CommittedReader(bootstrap_servers) as reader:
+    async with CommittedReader(cluster) as reader:
         partitions = await reader.partitions(f"{prefix}internal.changelog")
         if not partitions or not await reader.partitions(f"{prefix}balance-changes"):
             raise NoTopicsError(

@@ -11,12 +11,13 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import uuid4
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.shadows import shadow_key, shadowed
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads, rfc3339
+from pointstream.engine.access import Access, Reachable
 from pointstream.engine.state import State
 from pointstream.engine.store import MemoryStore
 from pointstream.ledger.book import Book
@@ -108,15 +109,15 @@ class Ended:
 class RuleSetPublisher(AsyncLifetime):
     """Publishes rule sets and follows them; use as an async context manager."""
 
-    def __init__(self, bootstrap_servers: str, group: str, prefix: str) -> None:
+    def __init__(self, cluster: Reachable, group: str, prefix: str) -> None:
         self._prefix = prefix
         self._messages = f"{prefix}internal.messages"
         self._letters = f"{prefix}dead-letters"
-        self._publisher = Publisher(bootstrap_servers)
-        self._reader = CommittedReader(bootstrap_servers)
-        self._progress = GroupProgress(bootstrap_servers, group, ())
+        self._publisher = Publisher(cluster)
+        self._reader = CommittedReader(cluster)
+        self._progress = GroupProgress(cluster, group, ())
         # Sees what a transaction has written whose end cannot be read yet.
-        self._uncommitted: Any = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+        self._uncommitted: Any = Access.to(cluster).consumer()
 
     async def start(self) -> None:
         """Connect."""

@@ -22,8 +22,10 @@ from pointstream.operations.broker.errors import (
 from pointstream.operations.broker.external import ExternalBroker
 from pointstream.operations.broker.install import OLDEST_JAVA, missing_for_kafka
 from pointstream.operations.broker.local import LocalBroker
+from pointstream.operations.broker.secured import SUPERUSER, Secured
 
 __all__ = [
+    "SUPERUSER",
     "Broker",
     "BrokerControlError",
     "BrokerError",
@@ -32,6 +34,7 @@ __all__ = [
     "ContainerBroker",
     "ExternalBroker",
     "LocalBroker",
+    "Secured",
     "broker_for_run",
 ]
 

@@ -7,9 +7,9 @@ import threading
 import time
 from abc import abstractmethod
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from pointstream.engine.access import Access, Reachable
 from pointstream.operations.broker.errors import BrokerControlError
 from pointstream.operations.lifetime import Lifetime
 
@@ -68,15 +68,12 @@ class Broker(Lifetime):
         return BrokerControlError(f"{self.kind}: this process cannot stop or freeze its nodes")
 
 
-def answering_nodes(bootstrap_servers: str, timeout_seconds: float) -> int:
+def answering_nodes(cluster: Reachable, timeout_seconds: float) -> int:
     """How many nodes the cluster names when asked at one of the addresses; 0 if none answers."""
     answer = 0
 
     async def ask() -> int:
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=bootstrap_servers,
-            request_timeout_ms=max(1, int(timeout_seconds * 1000)),
-        )
+        admin = Access.to(cluster).admin(request_timeout_ms=max(1, int(timeout_seconds * 1000)))
         try:
             await admin.start()
             return len((await admin.describe_cluster())["brokers"])

@@ -19,8 +19,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from pointstream.engine.access import Access
 from pointstream.operations.broker.base import Broker, answering_nodes
 from pointstream.operations.broker.config import log_properties, node_properties, shared_settings
 from pointstream.operations.broker.errors import (
@@ -29,6 +31,7 @@ from pointstream.operations.broker.errors import (
     BrokerUnavailableError,
 )
 from pointstream.operations.broker.install import java_executable, kafka_classpath
+from pointstream.operations.broker.secured import Secured
 
 __all__ = ["LocalBroker"]
 
@@ -52,6 +55,7 @@ class LocalBroker(Broker):
         data_dir: where it keeps its data; must not be another cluster's. None takes a temporary
             directory that `stop`, or the guard of a dead parent, removes.
         heap_mb: largest Java heap of a node, in MiB.
+        secured: makes it ask who is there; None lets everybody do everything.
         overrides: Kafka settings on top of ours, on every node.
         say: told in one line what takes time.
     """
@@ -64,6 +68,7 @@ class LocalBroker(Broker):
         *,
         data_dir: Path | None = None,
         heap_mb: int = 768,
+        secured: Secured | None = None,
         overrides: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -72,6 +77,7 @@ class LocalBroker(Broker):
         self._count = nodes
         self._data_dir = data_dir
         self._heap_mb = heap_mb
+        self._secured = secured
         self._overrides = dict(overrides or {})
         self._say = say
         self._directory: Path | None = None
@@ -83,6 +89,17 @@ class LocalBroker(Broker):
         if not self._nodes:
             raise BrokerControlError("the broker has not been started")
         return ",".join(f"{_HOST}:{node.port}" for node in self._nodes)
+
+    @property
+    def access(self) -> Access:
+        """How to reach it; of a secured one as its superuser."""
+        servers = self.bootstrap_servers
+        return Access(servers) if self._secured is None else self._secured.access(servers)
+
+    @property
+    def tls_servers(self) -> str:
+        """Of a secured one, where clients come with a certificate."""
+        return ",".join(f"{_HOST}:{node.tls_port}" for node in self._nodes)
 
     @property
     def nodes(self) -> int:
@@ -172,24 +189,32 @@ class LocalBroker(Broker):
         directory = self._data_dir or Path(tempfile.mkdtemp(prefix="pointstream-kafka-"))
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        ports = _free_ports(2 * self._count)
+        ports = _free_ports(3 * self._count)
         nodes = [
             _Node(
                 number=index + 1,
-                port=ports[2 * index],
-                controller_port=ports[2 * index + 1],
+                port=ports[3 * index],
+                controller_port=ports[3 * index + 1],
+                tls_port=ports[3 * index + 2],
                 directory=directory / f"node-{index + 1}",
                 remove_when_orphaned=self._data_dir is None,
             )
             for index in range(self._count)
         ]
         voters = {node.number: node.controller_port for node in nodes}
-        shared = shared_settings(self._count) | self._overrides
+        shared = shared_settings(self._count)
         for node in nodes:
             node.directory.mkdir(exist_ok=True)
+            told = shared | self._overrides
+            if self._secured is not None:
+                told |= self._secured.properties(
+                    _HOST, node.port, node.tls_port, node.controller_port
+                )
+            # Passwords are in it.
+            node.properties.touch(mode=0o600)
             node.properties.write_text(
                 node_properties(
-                    node.number, _HOST, node.port, voters, node.directory / "data", shared
+                    node.number, _HOST, node.port, voters, node.directory / "data", told
                 )
             )
             node.log_settings.write_text(log_properties(node.directory / "server.log"))
@@ -216,6 +241,7 @@ class LocalBroker(Broker):
                     "--ignore-formatted",
                     f"--cluster-id={cluster_id}",
                     f"--config={node.properties}",
+                    *(self._secured.formatting(node.directory / "users") if self._secured else ()),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -258,8 +284,9 @@ class LocalBroker(Broker):
                         f"node {node.number} was not ready within {_START_SECONDS:.0f} s:\n"
                         f"{node.last_words()}"
                     )
+                address = f"{_HOST}:{node.port}"
                 if _listens(node.port):
-                    up = answering_nodes(f"{_HOST}:{node.port}", 5)
+                    up = answering_nodes(replace(self.access, bootstrap_servers=address), 5)
                 if up < self._count:
                     time.sleep(0.1)
 
@@ -272,12 +299,14 @@ class _Node:
         number: int,
         port: int,
         controller_port: int,
+        tls_port: int,
         directory: Path,
         remove_when_orphaned: bool,
     ) -> None:
         self.number = number
         self.port = port
         self.controller_port = controller_port
+        self.tls_port = tls_port
         self.directory = directory
         self.properties = directory / "server.properties"
         self.log_settings = directory / "log4j2.properties"
