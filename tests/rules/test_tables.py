@@ -137,3 +137,29 @@ def test_what_a_programme_does_not_have_is_named_with_its_path(
     )
     assert misfit.path == path
     assert says in misfit.message
+
+
+def test_a_candidate_holds_in_its_span_in_the_place_of_all_versions_of_its_id() -> None:
+    """Given versions before, in and after a span, and one with a higher number that is put in
+    later, when a candidate has the span, then it alone holds there and they hold around it."""
+    span = Version(version(1, "tried").rule_set, version(1, "tried").compiled, 100, 200)
+    book = RuleBook([version(3, "real"), version(1, "other", id="b")], [span])
+
+    book.put(Version(version(4, "late").rule_set, version(4, "late").compiled, 150, None))
+
+    assert names(book.rules_at(99)) == ["real", "other"]
+    assert names(book.rules_at(100)) == names(book.rules_at(199)) == ["tried", "other"]
+    assert names(book.rules_at(200)) == ["late", "other"]
+    assert [each.number for each in book.base] == [3, 1]
+
+
+def test_what_is_left_of_a_version_without_a_span() -> None:
+    """Given a span, when it is cut out of versions, then what is before and after it is left."""
+    whole = version(1, "rule")
+    short = Version(whole.rule_set, whole.compiled, 120, 180)
+    later = Version(whole.rule_set, whole.compiled, 300, None)
+
+    assert [(v.from_ms, v.to_ms) for v in whole.without(100, 200)] == [(None, 100), (200, None)]
+    assert short.without(100, 200) == []
+    assert later.without(100, 200) == [later]
+    assert whole.without(None, None) == []

@@ -93,6 +93,17 @@ class PointsProcessor:
                 self._event(suffix, _source(record), output)
         return len(records)
 
+    @property
+    def by_events(self) -> bool:
+        """Whether partition time is the latest event's, and not the broker's (`clock: events`)."""
+        return self._by_events
+
+    def time_of(self, record: InputRecord) -> int:
+        """Return the time that a record brings to its partition, in ms UTC; 0 if none."""
+        if self._by_events:
+            return self._event_time(record, self._suffixes[record.topic])
+        return record.timestamp
+
     def _event_time(self, record: InputRecord, suffix: str) -> int:
         """Return the time that a record brings in a backfill (`clock: events`); 0 if none.
 

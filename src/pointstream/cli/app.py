@@ -21,6 +21,7 @@ from pointstream.cli import (
     ruletemplates,
     service,
     shadow,
+    simulate,
     stream,
     watch,
 )
@@ -80,6 +81,7 @@ rules.rules_app.command("shadow", epilog=shadow.SHADOW_EXAMPLES)(shadow.sum_up_s
 rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
     ruletemplates.list_templates
 )
+rules.rules_app.command("simulate", epilog=simulate.SIMULATE_EXAMPLES)(simulate.simulate_rules)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)

@@ -16,6 +16,7 @@ from rocksdict import (
     AccessType,
     BlockBasedOptions,
     Cache,
+    Checkpoint,
     Options,
     Rdict,
     ReadOptions,
@@ -224,6 +225,11 @@ class RocksStore:
         self._path.mkdir(parents=True, exist_ok=True)
         self._db = self._open()
         self._db[_IDENTITY] = self._identity
+
+    def copy_to(self, path: Path) -> "RocksStore":
+        """Open a copy of the store as it is now; its files are shared until they are rewritten."""
+        Checkpoint(self._db).create_checkpoint(str(path))
+        return RocksStore(path, self._identity, self._memory)
 
     def close(self) -> None:
         self._db.close()

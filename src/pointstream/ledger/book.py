@@ -105,7 +105,8 @@ class Book:
         self.set_aside: Final[list[SetAside]] = []
         """Rule sets of the state that are not used, until somebody has told of them."""
         self._rule_sets: dict[str, CompiledRuleSet] = {
-            version.compiled.hash: version.compiled for version in programme.versions
+            version.compiled.hash: version.compiled
+            for version in (*programme.versions, *programme.instead)
         }
         self._rule_sets_stored: set[str] = set()
 
@@ -216,7 +217,8 @@ class Book:
 
     def forget_rule_set(self, hash_: str) -> None:
         """Have a rule set at hand no longer. What was kept for orders stays in the state."""
-        self._rule_sets.pop(hash_, None)
+        if all(hash_ != version.compiled.hash for version in self.programme.instead):
+            self._rule_sets.pop(hash_, None)
 
     def keep_rule_set(self, hash_: str) -> None:
         """Store a rule set that an order was scored with.

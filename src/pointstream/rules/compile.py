@@ -6,7 +6,7 @@ them is in force when is for `tables.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
@@ -117,8 +117,11 @@ class CompiledWallet:
 class CompiledProgramme:
     """A programme ready to be asked. Holds no state but caches of pure results."""
 
-    def __init__(self, programme: Programme) -> None:
+    def __init__(self, programme: Programme, instead: Sequence[Version] = ()) -> None:
+        """`instead` holds for its spans in the place of other versions of the same ids, in a
+        simulation; workers have none."""
         self.source: Final = programme
+        self.instead: Final = tuple(instead)
         self.calendar: Final = Calendar(programme.time_zone)
         self.currency: Final = programme.currency
         self.wallets: Final[Mapping[str, CompiledWallet]] = {
@@ -184,12 +187,12 @@ class CompiledProgramme:
 
     def rule_book(self) -> RuleBook:
         """Return a new rule book that begins with the programme's own rule sets."""
-        return RuleBook(self.versions)
+        return RuleBook(self.versions, self.instead)
 
 
-def compile_programme(programme: Programme) -> CompiledProgramme:
-    """Compile a programme, with every version of its rule sets."""
-    return CompiledProgramme(programme)
+def compile_programme(programme: Programme, instead: Sequence[Version] = ()) -> CompiledProgramme:
+    """Compile a programme, with every version of its rule sets; see `CompiledProgramme`."""
+    return CompiledProgramme(programme, instead)
 
 
 def compile_rule_set(rule_set: RuleSet) -> CompiledRuleSet:

@@ -1,0 +1,28 @@
+"""What a rule set would have done to what really happened.
+
+The real inputs are taken again, in the order that the journal tells, by the production job on a
+throw-away state: once by the real rules, and from the beginning of the span on a second time, on a
+copy of that state, with the candidate in the place of the rule set of its id. What comes out by the
+real rules is compared with the ledger, byte for byte: only where both are equal is the difference
+to the candidate one to what happened.
+
+Nothing is written to Kafka, and no consumer group is used. In memory are some ten thousand records
+and the caches of the stores; the states lie in a temporary directory. Counters are kept per rule,
+shop, day and tier, not per member.
+"""
+
+from __future__ import annotations
+
+from pointstream.operations.simulation.replay import ReplayFailed
+from pointstream.operations.simulation.result import Line, Simulation
+from pointstream.operations.simulation.run import MakeJob, NothingRecorded, Plan, simulate
+
+__all__ = [
+    "Line",
+    "MakeJob",
+    "NothingRecorded",
+    "Plan",
+    "ReplayFailed",
+    "Simulation",
+    "simulate",
+]
