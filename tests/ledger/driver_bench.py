@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ledger_support import START_MS, Bench
@@ -89,14 +89,15 @@ class DriverBench(Bench):
         batch: int = 1,
         dedupe: bool = True,
         now_ms: int = START_MS,
+        new_ledger: Callable[..., Ledger] = Ledger,
     ) -> None:
         """`batch` makes no difference here: a test asks for what became of every record."""
-        super().__init__(compiled, batch=batch, dedupe=dedupe, now_ms=now_ms)
+        super().__init__(compiled, batch=batch, dedupe=dedupe, now_ms=now_ms, new_ledger=new_ledger)
         noted: list[tuple[str, Decision]] = []
         owners: dict[int, Ledger] = {}
 
         def processor(partition: int) -> PointsProcessor:
-            owners[partition] = Ledger(self.programme, dedupe=dedupe)
+            owners[partition] = new_ledger(self.programme, dedupe=dedupe)
             return _Noting(noted, owners[partition], partitions=PARTITIONS)
 
         driver = EngineTestDriver(

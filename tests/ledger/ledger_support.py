@@ -104,7 +104,9 @@ class Bench:
         batch: int = 1,
         dedupe: bool = True,
         now_ms: int = START_MS,
+        new_ledger: Callable[..., Ledger] = Ledger,
     ) -> None:
+        self.new_ledger = new_ledger
         self.programme = compiled or programme()
         self.state = state or DictState()
         self.batch = batch
@@ -127,7 +129,7 @@ class Bench:
 
     def restart(self) -> None:
         """Go on with a new ledger over the same state, as after a crash or a move."""
-        self.ledger = Ledger(self.programme, dedupe=self.dedupe)
+        self.ledger = self.new_ledger(self.programme, dedupe=self.dedupe)
 
     @property
     def ledgers(self) -> list[Ledger]:

@@ -231,16 +231,19 @@ class PointsProcessor:
     def _send_flag(self, flag: dict[str, Any], output: Output) -> None:
         self.counts.flags.append(flag)
         entity_id = flag["entity_id"]
+        value = dumps(flag)
+        # A flag that goes on has several records with one state: the content tells them apart.
+        digest = blake2b(value, digest_size=6).hexdigest()
         headers = cloudevent_headers(
             "fraud.flag",
-            f"{flag['flag_id']}:{flag['state']}",
+            f"{flag['flag_id']}:{flag['state']}:{digest}",
             flag["occurred_at"],
             self._source,
             subject=entity_id,
         )
         key = entity_id.encode()
         partition = partition_of(key, self._partitions)
-        output.send(self._flags, key, dumps(flag), headers, partition=partition)
+        output.send(self._flags, key, value, headers, partition=partition)
 
     def _send_entry(self, entry: Entry, output: Output) -> None:
         member_id = entry["member_id"]

@@ -119,6 +119,8 @@ class BalanceChange(BaseModel):
     """The catalogue item that the points bought."""
     quantity: Quantity | None = None
     """How many of it, where there is an item."""
+    flag_id: Id | None = None
+    """The flag that held the points, let them go, or was confirmed and had them reversed."""
 
 
 class LadderStanding(BaseModel):

@@ -12,7 +12,7 @@ from pointstream.contracts.vocabulary import MovementType
 from pointstream.ledger.book import Book, LotChange, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_lot, split_lot_key, split_pending_key
-from pointstream.ledger.moves import credit, lapse, look_ahead, reduce
+from pointstream.ledger.moves import credit, lapse, look_ahead, overdue, reduce
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account, Lot, Totals
 from pointstream.ledger.sliding import ends_ms, sliding_over
@@ -25,7 +25,7 @@ from pointstream.ledger.state import (
     time_bytes,
 )
 
-__all__ = ["activate", "expire"]
+__all__ = ["activate", "catch_up", "expire"]
 
 
 def activate(
@@ -115,6 +115,16 @@ def expire(
         if points:
             next_ms = min(next_ms, ends_ms(book.programme.calendar, account, totals, expires_ms))
     return next_ms
+
+
+def catch_up(book: Book, account: Account, cause: Cause) -> None:
+    """Give an account that is frozen no more what was kept; what expired meanwhile goes."""
+    for wallet, totals in account.wallets.items():
+        if totals.pending:
+            book.ring(account, activate(book, account, wallet, totals, book.now_ms, cause))
+    for wallet, totals in account.wallets.items():
+        if overdue(book, account, totals):
+            book.ring(account, expire(book, account, wallet, totals, book.now_ms, cause))
 
 
 def _ending(

@@ -146,8 +146,10 @@ def _as_there(book: Book, key: bytes, lot: Lot) -> int:
     there = book.state.get(key)
     if there is None:
         return 0
-    points, lot.order_id, lot.rule_id, lot.store_id, *awaits = decode_list(there)
-    lot.awaits = awaits[0] if awaits else None
+    points, lot.order_id, lot.rule_id, lot.store_id, *more = decode_list(there)
+    lot.awaits = more[0] if more else None
+    if len(more) > 1 and lot.review is not None:
+        lot.review = list(dict.fromkeys([*more[1], *lot.review[1:]]))
     return int(points)
 
 

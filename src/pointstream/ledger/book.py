@@ -87,6 +87,12 @@ class Book:
         """Accounts whose tiers must be looked at before the record is done, and why."""
         self.suspect: tuple[str, ...] = ()
         """Flags that the points of the event being handled come under."""
+        self.came_back: list[Account] = []
+        """Accounts with open flags whose lots got points back: the flags may be about those."""
+        self.traced = programme.source.fraud is not None
+        """Whether it is kept what each event gave, and where it was sent on: for reviews."""
+        self.given: list[tuple[bytes, str, list[Any]]] = []
+        """What was given since, by member and event: kept when the record is done."""
         self.sliding: Final[list[tuple[LotChange, int]]] = []
         """What the next entry says about lots whose expiry slides: when it is now is missing."""
         self._touched: list[tuple[Account, str, Totals]] = []
@@ -232,6 +238,12 @@ class Book:
             self.state.put(key, b"\x01" + self._rule_sets[hash_].source)
         self._rule_sets_stored.add(hash_)
 
+    def known_rule_set(self, hash_: str) -> CompiledRuleSet | None:
+        """Return a rule set as `rule_set` does, or None if it is not known any more."""
+        if hash_ not in self._rule_sets and self.state.get(rule_set_key(hash_)) is None:
+            return None
+        return self.rule_set(hash_)
+
     def rule_set(self, hash_: str) -> CompiledRuleSet:
         """Return the rule set of an order's own time. Raises `StateCorrupt` if it is not kept."""
         rule_set = self._rule_sets.get(hash_)
@@ -315,6 +327,7 @@ class Book:
         quantity: int | None = None,
         due: int | None = None,
         campaign_id: str | None = None,
+        flag_id: str | None = None,
     ) -> None:
         """Write the ledger entry of a movement that has just been made."""
         account.seq += 1
@@ -370,6 +383,8 @@ class Book:
             entry["due"] = due
         if campaign_id is not None:
             entry["campaign_id"] = campaign_id
+        if flag_id is not None:
+            entry["flag_id"] = flag_id
         totals.told += delta
         self.entries.append(entry)
         self._touched.append((account, wallet, totals))

@@ -61,7 +61,7 @@ class Cause:
         if isinstance(event, CommandEnvelope):
             self.actor_id = event.actor.id
             self.reason = getattr(event, "reason", None)  # commands that members give have none
-        self.base = _base(member, event_id)
+        self.base = base_of(member, event_id)
 
     @classmethod
     def timer(cls, member: bytes, type: str, due_ms: int) -> Cause:
@@ -72,7 +72,14 @@ class Cause:
         cause.confirmed_by = None
         cause.type = type
         cause.occurred_ms = due_ms
-        cause.base = _base(member, type)
+        cause.base = base_of(member, type)
+        return cause
+
+    @classmethod
+    def flag(cls, member: bytes, flag_id: str, at_ms: int) -> Cause:
+        """Return a flag as a cause: what it holds back at a time."""
+        cause = cls.timer(member, "fraud.flag", at_ms)
+        cause.base = base_of(member, flag_id)
         return cause
 
     @classmethod
@@ -96,7 +103,7 @@ class Cause:
         cause.topic, cause.partition, cause.offset = source.topic, source.partition, source.offset
         cause.store_id = cause.brand_id = cause.channel = None
         cause.actor_id, cause.reason, cause.confirmed_by = actor_id, reason, None
-        cause.base = _base(member, event_id)
+        cause.base = base_of(member, event_id)
         return cause
 
     def at(self, occurred_ms: int) -> Cause:
@@ -116,7 +123,7 @@ class Cause:
         cause = cls.__new__(cls)
         for name in cls.__slots__:
             setattr(cause, name, fields.get(name))
-        cause.base = _base(member, cause.event_id or cause.type)
+        cause.base = base_of(member, cause.event_id or cause.type)
         return cause
 
     def entry_id(self, seq: int) -> str:
@@ -128,5 +135,6 @@ class Cause:
         return f"{self.base}-{seq}"
 
 
-def _base(member: bytes, name: str) -> str:
+def base_of(member: bytes, name: str) -> str:
+    """Return what the ids of entries and lots begin with that come of an event of a member."""
     return blake2b(b"%b\0%b" % (member, name.encode()), digest_size=12).hexdigest()

@@ -152,6 +152,8 @@ def _rare(account: Account) -> dict[str, Any]:
         rare["arriving"] = account.arriving
     if account.transfers:
         rare["transfers"] = account.transfers
+    if account.flags:
+        rare["flags"] = account.flags
     if account.orders:
         rare["orders"] = account.orders
     if account.welcomed:
@@ -196,6 +198,9 @@ def conservation(account: Account) -> list[tuple[str, int, int]]:
 
 def encode_lot(lot: Lot) -> bytes:
     """Return a lot's value; its key holds the wallet, the times and the id."""
+    if lot.review is not None:
+        row = [lot.points, lot.order_id, lot.rule_id, lot.store_id, lot.awaits, lot.review]
+        return _VERSION_BYTE + dumps(row)
     if lot.awaits is not None:
         row = [lot.points, lot.order_id, lot.rule_id, lot.store_id, lot.awaits]
         return _VERSION_BYTE + dumps(row)

@@ -39,6 +39,7 @@ from pointstream.ledger.holds import points_captured, points_held, points_voided
 from pointstream.ledger.merging import merged
 from pointstream.ledger.records import Account
 from pointstream.ledger.redeeming import points_redeemed
+from pointstream.ledger.reviewing import reviewed
 from pointstream.ledger.rights import permitted
 from pointstream.ledger.transfers import points_transferred
 
@@ -61,7 +62,13 @@ def _carry_out(book: Book, account: Account, event: Command, cause: Cause) -> De
 
 
 def _review_released(book: Book, account: Account, event: ReviewRelease, cause: Cause) -> Decision:
-    return released(book, account, event, cause, _carry_out)
+    return reviewed(book, account, event, cause) or released(
+        book, account, event, cause, _carry_out
+    )
+
+
+def _review_rejected(book: Book, account: Account, event: ReviewReject, cause: Cause) -> Decision:
+    return reviewed(book, account, event, cause) or review_rejected(book, account, event, cause)
 
 
 _HANDLERS: Final[dict[type, Callable[[Book, Account, Any, Cause], Decision]]] = {
@@ -75,7 +82,7 @@ _HANDLERS: Final[dict[type, Callable[[Book, Account, Any, Cause], Decision]]] = 
     AccountFreeze: frozen,
     AccountUnfreeze: unfrozen,
     ReviewRelease: _review_released,
-    ReviewReject: review_rejected,
+    ReviewReject: _review_rejected,
     AccountMerge: merged,
     AccountErase: erase,
 }

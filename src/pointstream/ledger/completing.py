@@ -66,11 +66,14 @@ def _reset(
         return False
     book.state.delete(key())
     wallet = book.programme.wallets.get(award.wallet)
-    # Refunds find the lot by the award: the two must name the same time.
-    award.activates_ms = lot.activates_ms = min(
-        lot.activates_ms, active_from_ms(book, wallet, cause.occurred_ms, lot.earned_ms)
-    )
+    active_ms = active_from_ms(book, wallet, cause.occurred_ms, lot.earned_ms)
     lot.awaits = None
+    if lot.review is not None:
+        # It stays where it is until the review has ended, and becomes active by this then.
+        lot.review[0] = min(lot.review[0], active_ms)
+    else:
+        # Refunds find the lot by the award: the two must name the same time.
+        award.activates_ms = lot.activates_ms = min(lot.activates_ms, active_ms)
     book.state.put(key(), encode_lot(lot))
     if lot.activates_ms > book.now_ms:
         book.ring(account, lot.activates_ms)

@@ -9,6 +9,7 @@ from pointstream.ledger.answers import MAIN_WALLET, accepted, rejected
 from pointstream.ledger.book import MAX_POINTS, Book, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import Decision, Outcome
+from pointstream.ledger.given import note_given
 from pointstream.ledger.moves import credit, new_lot, spendable, take
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account
@@ -75,6 +76,8 @@ def _grant(
         return Reason.EXPIRY_IN_THE_PAST
     totals = book.totals(account, wallet)
     totals.adjusted_up += event.points
+    if book.traced:
+        note_given(book, account, cause.event_id, lot, None)
     delta = credit(book, account, totals, lot)
     lots = [lot_change(lot.lot_id, delta, lot.expires_ms, book)] if delta else []
     book.emit(account, wallet, totals, MovementType.ADJUSTED, event.points, delta, cause, lots)

@@ -93,6 +93,8 @@ class Outcome(StrEnum):
     # Under way: the answer comes later
     STOCK_ASKED = "stock_asked"
     MERGE_ASKED = "merge_asked"
+    REVIEW_ASKED = "review_asked"
+    """Of the owner of the flag, which is in another partition."""
     ERASED = "erased"
 
     # Timers
@@ -125,6 +127,11 @@ class Outcome(StrEnum):
     MERGE_SENT = "merge_sent"
     MERGE_TAKEN = "merge_taken"
     MERGED = "merged"
+    POINTS_WITHHELD = "points_withheld"
+    FLAG_RELEASED = "flag_released"
+    FLAG_CONFIRMED = "flag_confirmed"
+    FLAG_WITHOUT_MEMBER = "flag_without_member"
+    """The member was erased, or the flag has ended for it already."""
 
     # Ignored: known already. Nothing but the event's id is kept
     EVENT_ALREADY_TAKEN = "event_already_taken"
@@ -150,6 +157,7 @@ class Outcome(StrEnum):
     ACCOUNT_MERGING = "account_merging"
     MERGE_INTO_SELF = "merge_into_self"
     TRANSFER_UNDER_WAY = "transfer_under_way"
+    REVIEW_REQUIRED = "review_required"
     WALLET_UNKNOWN = "wallet_unknown"
     WALLET_NOT_SPENDABLE = "wallet_not_spendable"
     EXPIRY_IN_THE_PAST = "expiry_in_the_past"

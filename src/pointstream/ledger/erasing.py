@@ -24,6 +24,7 @@ from pointstream.ledger.leaving import emit_lots, strip
 from pointstream.ledger.messages import Message
 from pointstream.ledger.parking import never_taken
 from pointstream.ledger.records import Account, ErasedSums
+from pointstream.ledger.shares import owns_flags
 from pointstream.ledger.state import ERASED_SUMS_KEY, account_key
 
 __all__ = ["SURVIVOR_ERASED", "erase", "survivor_erased"]
@@ -37,6 +38,10 @@ def erase(book: Book, account: Account, event: AccountErase, cause: Cause) -> De
         return rejected(account, event, Reason.ACCOUNT_MERGING)
     if account.transfers:
         return rejected(account, event, Reason.TRANSFER_UNDER_WAY)
+    if account.flags or owns_flags(book, account.member):
+        # Who is under suspicion is not forgotten before somebody has looked at it: what a reviewer
+        # needs would be gone, and owners of flags in other partitions name the member.
+        return rejected(account, event, Reason.REVIEW_REQUIRED)
     known = book.memory.known_event(account.member, event.event_id)
     deny_all(book, account, Reason.ACCOUNT_ERASED)
     debts = {wallet: totals.debt for wallet, totals in account.wallets.items() if totals.debt}

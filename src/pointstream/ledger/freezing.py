@@ -3,19 +3,22 @@
 A frozen account spends nothing. What it earns is kept pending, past its time of activation too,
 until it is unfrozen. Neither command moves a point by itself, so a freeze has no ledger entry: it
 shows in the member's standing.
+
+A flag that blocks freezes too (`withholding`), and its release unfreezes, unless somebody has
+unfrozen the account meanwhile.
 """
 
 from __future__ import annotations
 
 from pointstream.contracts.inputs import AccountFreeze, AccountUnfreeze
 from pointstream.contracts.vocabulary import AccountStatus, Reason
-from pointstream.ledger.aging import activate, expire
+from pointstream.ledger.aging import catch_up
 from pointstream.ledger.answers import accepted, rejected
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import Decision, Outcome
-from pointstream.ledger.moves import overdue
 from pointstream.ledger.records import Account
+from pointstream.ledger.withholding import forget_freezes
 
 __all__ = ["frozen", "unfrozen"]
 
@@ -35,10 +38,6 @@ def unfrozen(book: Book, account: Account, event: AccountUnfreeze, cause: Cause)
         return rejected(account, event, Reason.ACCOUNT_NOT_FROZEN)
     account.status = AccountStatus.ACTIVE.value
     book.change(account)
-    for wallet, totals in account.wallets.items():
-        if totals.pending:
-            book.ring(account, activate(book, account, wallet, totals, book.now_ms, cause))
-    for wallet, totals in account.wallets.items():
-        if overdue(book, account, totals):
-            book.ring(account, expire(book, account, wallet, totals, book.now_ms, cause))
+    forget_freezes(book, account)
+    catch_up(book, account, cause)
     return accepted(account, event, Outcome.UNFROZEN)

@@ -84,7 +84,7 @@ def strip(book: Book, account: Account, kept: Set[bytes] = frozenset()) -> Strip
         account.timer_ms = 0
     for wallet, totals in account.wallets.items():
         _without_points(account, wallet, totals, found.get(wallet, {}))
-    account.parked = account.birthday = account.orders = 0
+    account.parked = account.birthday = account.orders = account.flags = 0
     account.welcomed = False
     account.segments = []
     account.runs = []

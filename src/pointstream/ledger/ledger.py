@@ -54,6 +54,7 @@ from pointstream.ledger.earning import (
     referral_registered,
 )
 from pointstream.ledger.errors import LedgerError
+from pointstream.ledger.given import keep_given
 from pointstream.ledger.members import member_recorded
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
@@ -71,6 +72,7 @@ from pointstream.ledger.state import (
 from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
 from pointstream.ledger.windows import Windows
+from pointstream.ledger.withholding import hold_again
 from pointstream.rules.compile import CompiledProgramme
 from pointstream.rules.model import CompiledRuleSet
 from pointstream.rules.tables import Version
@@ -111,6 +113,7 @@ _REMEMBERED: Final = frozenset(
         Outcome.AWAITING_CONSENT,
         Outcome.STOCK_ASKED,
         Outcome.MERGE_ASKED,
+        Outcome.REVIEW_ASKED,
         # Ignored: the id must not come to stand for another content all the same.
         Outcome.ORDER_ALREADY_AWARDED,
         Outcome.REFUND_ALREADY_TAKEN,
@@ -382,6 +385,10 @@ class Ledger:
         """Hand over the entries made, after the books of all touched wallets were checked."""
         book = self._book
         book.suspect = ()
+        if book.came_back:
+            hold_again(book)
+        if book.given:
+            keep_given(book)
         if book.measured:
             settle(book)
         if book.entries:

@@ -32,6 +32,8 @@ SWEEP_STEP: Final = 4_096
 
 _DIGEST: Final = slice(9, 25)
 _ANSWER: Final = slice(25, None)
+_GIVEN: Final = b"\n"
+"""Parts the answer of a command from what the event gave. No JSON that is written has one."""
 
 
 class Memory:
@@ -52,7 +54,7 @@ class Memory:
         value = self.state.get(event_key(member, event_id))
         if value is None or remembered_until_ms(value) <= self.now_ms:
             return None
-        return value[_DIGEST], value[_ANSWER]
+        return value[_DIGEST], value[_ANSWER].partition(_GIVEN)[0]
 
     def keep_event(
         self,
@@ -82,15 +84,35 @@ class Memory:
         """
         key = event_key(member, event_id)
         value = self.state.get(key)
-        if value is not None and not value[_ANSWER]:
-            self.state.put(key, value + answer)
+        if value is None:
+            return
+        known, mark, given = value[_ANSWER].partition(_GIVEN)
+        if not known:
+            self.state.put(key, value[: _ANSWER.start] + answer + mark + given)
 
     def answers(self, member: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the key and the recorded answer of each command of a member that has one."""
         prefix = event_key(member, "")
         for key, value in self.state.scan(prefix, prefix_stop(prefix)):
-            if value[_ANSWER]:
-                yield key, value[_ANSWER]
+            answer = value[_ANSWER].partition(_GIVEN)[0]
+            if answer:
+                yield key, answer
+
+    def given(self, member: bytes, event_id: str) -> bytes:
+        """Return what was kept of what an event gave, if its id is remembered."""
+        value = self.state.get(event_key(member, event_id))
+        if value is None or remembered_until_ms(value) <= self.now_ms:
+            return b""
+        return value[_ANSWER].partition(_GIVEN)[2]
+
+    def keep_given(self, member: bytes, event_id: str, given: bytes) -> None:
+        """Keep what an event gave behind its id, for as long as that is remembered."""
+        key = event_key(member, event_id)
+        value = self.state.get(key)
+        if value is not None:
+            answer = value[_ANSWER].partition(_GIVEN)[0]
+            tail = answer + _GIVEN + given if given else answer
+            self.state.put(key, value[: _ANSWER.start] + tail)
 
     def forget_event(self, member: bytes, event_id: str) -> None:
         """Forget an event, so that it can be given again."""

@@ -14,6 +14,14 @@ from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.grants import Continuation, ForErased, GrantKind, KnownLimit
 from pointstream.ledger.messages import Message
 from pointstream.ledger.redeeming import stock_for_erased, stock_given
+from pointstream.ledger.reviewing import (
+    FLAG_ENDED,
+    FLAG_REVIEW,
+    FLAG_REVIEWED,
+    flag_ended,
+    flag_review,
+    flag_reviewed,
+)
 from pointstream.ledger.rulebook import (
     RULESET_ENDED,
     RULESET_TOLD,
@@ -21,6 +29,7 @@ from pointstream.ledger.rulebook import (
     rule_set_told,
 )
 from pointstream.ledger.shadows import SHADOW_ENDED, SHADOW_TOLD, shadow_ended, shadow_told
+from pointstream.ledger.suspicion import FLAG_RAISED, flag_raised
 from pointstream.ledger.transfers import transfer_sent, transfer_settled
 
 __all__ = ["received"]
@@ -68,10 +77,16 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     merging.MERGE_MOVED: merging.merge_moved,
     merging.MERGE_ARRIVED: merging.merge_arrived,
     erasing.SURVIVOR_ERASED: erasing.survivor_erased,
+    FLAG_RAISED: flag_raised,
+    FLAG_REVIEW: flag_review,
+    FLAG_ENDED: flag_ended,
+    FLAG_REVIEWED: flag_reviewed,
 }
 
 
-_TO_MEMBERS: Final = frozenset(("transfer.sent", grants.GRANT_GIVEN))
+_TO_MEMBERS: Final = frozenset(
+    ("transfer.sent", grants.GRANT_GIVEN, FLAG_RAISED, FLAG_REVIEW, FLAG_ENDED, FLAG_REVIEWED)
+)
 """Messages that a merged member's survivor takes instead. What belongs to a merge is meant for the
 one it is addressed to."""
 

@@ -128,7 +128,7 @@ class _Migration:
         prefix = pending_prefix(self.account.member, self.wallet.id)
         lots = self._lots(prefix, lambda rest: split_pending_key(rest, 0))
         for lot in lots:
-            if lot.awaits is not None:
+            if lot.awaits is not None and lot.review is None:
                 lot.activates_ms = self._waits_until_ms(lot)
         self._placed(lots, self._pending_key)
 

@@ -11,9 +11,11 @@ from pointstream.ledger.book import Book, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_lot_key
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
+from pointstream.ledger.given import note_given
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
 from pointstream.ledger.reminders import arm
+from pointstream.ledger.shares import holding
 from pointstream.ledger.sliding import ends_ms, slide_in, sliding_over, sliding_time
 from pointstream.ledger.state import (
     NEVER,
@@ -63,6 +65,8 @@ def give(
     lot = new_lot(book, account, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)
     if wallet.on_activity is not None and order_id is not None:
         wait(book, account, wallet, lot)
+    if (book.suspect or account.flags) and not lot.over_by(book.now_ms):
+        _review(book, account, lot, cause)
     totals.earned += points
     if lot.over_by(book.now_ms):
         # Over before it came: it is no balance at any time, and pays no debt.
@@ -100,6 +104,8 @@ def give(
         campaign_id=campaign_id,
     )
     lot.points = points
+    if book.traced:
+        note_given(book, account, cause.event_id, lot, reward)
     if wallet.id in book.programme.measured_in:
         # Late, and over by now: it counts all the same, as it would have in time. What is pending
         # counts when it becomes active.
@@ -108,6 +114,14 @@ def give(
     if lot.over_by(book.now_ms):
         lapse(book, account, totals, lot)
     return lot
+
+
+def _review(book: Book, account: Account, lot: Lot, cause: Cause) -> None:
+    """Put a new lot under review, if it comes of an event that a flag is about."""
+    flags = dict.fromkeys((*book.suspect, *holding(book, account, cause.base)))
+    if flags:
+        lot.review = [lot.activates_ms, *flags]
+        lot.activates_ms = NEVER
 
 
 def lapse(
@@ -177,6 +191,8 @@ def credit(book: Book, account: Account, totals: Totals, lot: Lot, *, again: boo
     credits a lot that is not alive lets it expire at once.
     """
     points = lot.points
+    if again and account.flags:
+        book.came_back.append(account)
     if totals.debt:
         paid = min(totals.debt, points)
         totals.debt -= paid

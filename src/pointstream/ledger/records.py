@@ -220,6 +220,8 @@ class Account:
 
     orders: int = 0
     """How many orders came, returned ones too."""
+    flags: int = 0
+    """How many open flags concern the member."""
     welcomed: bool = False
     """A rule has paid for the registration."""
     birthday: int = 0
@@ -259,6 +261,9 @@ class Lot:
     store_id: str | None
     awaits: str | None = None
     """The activity that makes the lot spendable, while it is pending for it."""
+    review: list[Any] | None = None
+    """When it would become active, and the flags that it is under; `activates_ms` is `NEVER`
+    until the last of them has been released."""
 
     def over_by(self, at_ms: int) -> bool:
         """Tell whether the lot was due to activate and to expire by a time."""

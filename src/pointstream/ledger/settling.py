@@ -22,6 +22,7 @@ from pointstream.ledger.records import Account, Award, Lot, Order, Totals
 from pointstream.ledger.scoring import left_of
 from pointstream.ledger.state import lot_key, pending_key
 from pointstream.ledger.underway import note_refund
+from pointstream.ledger.withheld import take_held
 from pointstream.rules.model import OrderReward
 
 __all__ = ["settle"]
@@ -116,6 +117,8 @@ def _claw_back(
     for other in own:
         if left and other.wallet == wallet:
             left -= _take_own(book, account, totals, order, other, left, policy, moved)
+            if left and account.flags and policy is not RefundPolicy.ONLY_PENDING:
+                left -= _take_held(book, account, totals, order, other, left, moved)
     if left and policy is not RefundPolicy.ONLY_PENDING and totals.available:
         part = min(left, totals.available)
         for lot in take(book, account, wallet, totals, part, 0):
@@ -163,6 +166,23 @@ def _emit_reversed(
         channel=order.channel,
         campaign_id=book.programme.campaign_of(reward.budget),
     )
+
+
+def _take_held(
+    book: Book,
+    account: Account,
+    totals: Totals,
+    order: Order,
+    award: Award,
+    wanted: int,
+    moved: list[tuple[int, int, LotChange | None]],
+) -> int:
+    """Take from what flags hold of the lot that an award made; return how many points it gave."""
+    part = take_held(book, account, totals, award, order.earned_ms, wanted)
+    if part:
+        # Held points have left their lot already.
+        moved.append((part, 0, lot_change(award.lot_id, 0, award.expires_ms, book)))
+    return part
 
 
 def _take_own(

@@ -8,6 +8,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     k rule-set NUL number                     version of a rule set, as its owner told it
     l member NUL wallet NUL expires earned id spendable lot, in the order of spending
     q member NUL wallet NUL activates expires earned id   pending lot, in the order of activation
+    b member NUL flag                         a member's share in an open flag (`shares`)
     c item                                    catalogue item, as its owner took it
     d member NUL ladder NUL day               what a ladder measured on a local day (4 bytes)
     e hash                                    a member was erased: all that is left
@@ -40,7 +41,8 @@ the time until which it counts. That makes them one range for the sweep:
     D member NUL day                          money paid on a local day, where a rule asks for it
     F owner NUL flag                          how a flag ended, at its owner and its members
     H member NUL hold                         hold, open or ended
-    M member NUL event_id                     event id, with the digest and a command's answer
+    M member NUL event_id                     event id, with the digest, a command's answer, and
+                                              what the event gave where detectors are in use
     O member NUL order_id                     order, with what it earned and what was refunded
     P member NUL order_id NUL seq part        points that paid for an order, lot by lot
     S member NUL day                          points sent on a local day, where a day has a limit
@@ -114,6 +116,8 @@ __all__ = [
     "rule_set_key",
     "rule_set_owner_key",
     "sent_key",
+    "share_key",
+    "shares_prefix",
     "time_bytes",
     "timer_key",
     "told_rule_set_key",
@@ -364,6 +368,14 @@ def flag_members_prefix(owner: bytes, flag_id: str) -> bytes:
 
 def flag_member_key(owner: bytes, flag_id: str, member: bytes) -> bytes:
     return flag_members_prefix(owner, flag_id) + member
+
+
+def shares_prefix(member: bytes) -> bytes:
+    return b"b%b\0" % member
+
+
+def share_key(member: bytes, flag_id: str) -> bytes:
+    return shares_prefix(member) + flag_id.encode()
 
 
 def waiting_prefix(member: bytes) -> bytes:

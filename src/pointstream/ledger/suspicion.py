@@ -27,6 +27,9 @@ from pointstream.ledger.codec import (
     remembered_body,
     remembered_until_ms,
 )
+from pointstream.ledger.decision import Decision, Outcome, Source
+from pointstream.ledger.messages import Message
+from pointstream.ledger.shares import EVENTS_PER_MEMBER
 from pointstream.ledger.state import (
     flag_key,
     flag_member_key,
@@ -34,25 +37,28 @@ from pointstream.ledger.state import (
     open_flag_key,
     prefix_stop,
 )
+from pointstream.ledger.withholding import withhold
 
 __all__ = [
-    "EVENTS_PER_MEMBER",
+    "FLAG_RAISED",
     "NAMED_PER_RECORD",
     "Suspicion",
+    "close_flag",
     "flag_id_of",
+    "flag_raised",
+    "has_flag",
     "hold_back",
     "owner_key",
     "raise_flag",
 ]
 
-EVENTS_PER_MEMBER: Final = 100
-"""How many events of one member a flag keeps as its evidence. Points of later ones come under it
-all the same."""
+FLAG_RAISED: Final = "flag.raised"
 
 NAMED_PER_RECORD: Final = 500
 """How many members, and how many events, one record of a flag names at most."""
 
 _HOUR_S: Final = 3_600
+_TEXT_MOST: Final = 500
 _RELEASED: Final = "released"
 
 
@@ -134,6 +140,8 @@ def raise_flag(book: Book, suspicion: Suspicion) -> None:
         new_member, new = _join(book, owner, flag_id, member_id, events)
         joined = joined or new_member
         known += len(new)
+        if new or new_member:
+            _hold_of(book, owner, flag_id, suspicion.action, member_id, new)
     if value is not None and not joined and known < 2 * told:
         told_now = told
     else:
@@ -187,15 +195,90 @@ def _join(
     return value is None, new
 
 
-def _record(book: Book, owner: str, flag_id: str, suspicion: Suspicion) -> dict[str, Any]:
+def _hold_of(
+    book: Book, owner: str, flag_id: str, action: FlagAction, member_id: str, events: list[str]
+) -> None:
+    """Let a member's points be held back: at once if the flag is the member's own."""
+    member = member_id.encode()
+    if member_id == owner:
+        account = book.account(member_id, member)
+        if not account.closed:
+            withhold(book, account, flag_id, owner, action, member, events)
+            return
+    body = {
+        "flag_id": flag_id,
+        "owner": owner,
+        "action": action.value,
+        "member": member_id,
+        "events": events,
+    }
+    book.tell(FLAG_RAISED, member_id, body)
+
+
+def flag_raised(book: Book, message: Message, source: Source) -> Decision:
+    """Hold back points of a member, for a flag that is somebody else's."""
+    body, member_id = message.body, message.to or ""
+    account = book.account(member_id, member_id.encode())
+    if account.erased:
+        return Decision(Outcome.FLAG_WITHOUT_MEMBER)
+    action, member = FlagAction(body["action"]), body["member"].encode()
+    withhold(book, account, body["flag_id"], body["owner"], action, member, body["events"])
+    return Decision(Outcome.POINTS_WITHHELD)
+
+
+def has_flag(book: Book, owner: str, flag_id: str) -> bool:
+    """Tell whether an owner has an open flag of this id."""
+    return book.state.get(open_flag_key(owner.encode(), flag_id)) is not None
+
+
+def close_flag(
+    book: Book, owner: str, flag_id: str, state: FlagState, words: str, review_id: str
+) -> list[str]:
+    """End an open flag, and say so; return its members. The explanation stays, with the words of
+    the review before it."""
+    key = open_flag_key(owner.encode(), flag_id)
+    detector, version, action, kind, entity_id, observed, threshold, window, why, *_ = decode_list(
+        book.state.get(key) or b""
+    )
+    members, evidence = _named(book, owner, flag_id)
+    book.state.delete(key)
+    prefix = flag_members_prefix(owner.encode(), flag_id)
+    for member_key, _ in list(book.state.scan(prefix, prefix_stop(prefix))):
+        book.state.delete(member_key)
+    book.more().flags.append(
+        {
+            "flag_id": flag_id,
+            "state": state.value,
+            "action": action,
+            "detector": detector,
+            "rule_version": version,
+            "entity_kind": kind,
+            "entity_id": entity_id,
+            "member_ids": members[:NAMED_PER_RECORD],
+            "observed": observed,
+            "threshold": threshold,
+            "window_seconds": window,
+            "evidence": [*evidence[: NAMED_PER_RECORD - 1], review_id],
+            "explanation": f"{words}. {why}"[:_TEXT_MOST],
+            "occurred_at": book.text(book.now_ms),
+        }
+    )
+    return members
+
+
+def _named(book: Book, owner: str, flag_id: str) -> tuple[list[str], list[str]]:
+    """Return the members of a flag, and its evidence."""
     members: list[str] = []
     evidence: dict[str, None] = {}
     prefix = flag_members_prefix(owner.encode(), flag_id)
     for key, value in book.state.scan(prefix, prefix_stop(prefix)):
         members.append(key[len(prefix) :].decode())
         evidence.update(dict.fromkeys(decode_list(value)))
-        if len(members) == NAMED_PER_RECORD:
-            break
+    return members, list(evidence)
+
+
+def _record(book: Book, owner: str, flag_id: str, suspicion: Suspicion) -> dict[str, Any]:
+    members, evidence = _named(book, owner, flag_id)
     return {
         "flag_id": flag_id,
         "state": FlagState.RAISED.value,
@@ -204,11 +287,11 @@ def _record(book: Book, owner: str, flag_id: str, suspicion: Suspicion) -> dict[
         "rule_version": suspicion.version,
         "entity_kind": suspicion.entity_kind.value,
         "entity_id": suspicion.entity_id,
-        "member_ids": members,
+        "member_ids": members[:NAMED_PER_RECORD],
         "observed": suspicion.observed,
         "threshold": suspicion.threshold,
         "window_seconds": suspicion.window_seconds,
-        "evidence": list(evidence)[:NAMED_PER_RECORD],
-        "explanation": suspicion.explanation,
+        "evidence": evidence[:NAMED_PER_RECORD],
+        "explanation": suspicion.explanation[:_TEXT_MOST],
         "occurred_at": book.text(suspicion.occurred_ms),
     }

@@ -17,6 +17,7 @@ from pointstream.ledger.codec import (
 )
 from pointstream.ledger.members import PROFILE_FIELDS, birthday_of
 from pointstream.ledger.paying import count_moved_day
+from pointstream.ledger.shares import decode_share, put_share, share_of
 from pointstream.ledger.state import merged_key, profile_key, under_way_key
 
 __all__ = ["REMEMBERED", "remember"]
@@ -33,6 +34,17 @@ def remember(arrival: Arrival, kind: bytes, rest: bytes, value: bytes) -> bool:
 
 def _flag(arrival: Arrival, rest: bytes, value: bytes) -> None:
     remember(arrival, b"F", rest, value)
+
+
+def _share(arrival: Arrival, rest: bytes, value: bytes) -> None:
+    """Have a share in a flag from now on; two shares in one flag are one."""
+    book, account, flag_id = arrival.book, arrival.account, rest.decode()
+    share, own = decode_share(flag_id, value), share_of(book, account, flag_id)
+    if own is not None:
+        share.froze = share.froze or own.froze
+        share.bases = {**own.bases, **share.bases}
+        share.holds = {**own.holds, **share.holds}
+    put_share(book, account, share)
 
 
 def _open_flag(arrival: Arrival, rest: bytes, value: bytes) -> None:
@@ -116,6 +128,7 @@ REMEMBERED: Final[dict[str, Callable[[Arrival, bytes, bytes], None]]] = {
     "F": _flag,
     "M": _event,
     "S": _sent,
+    "b": _share,
     "f": _open_flag,
     "n": _redeemed,
     "s": _merged_before,

@@ -1,0 +1,80 @@
+"""What each event gave, for as long as the event's id is remembered: what a review takes back.
+
+A flag can come when the points of its evidence have been spent or sent on. How many there were is
+kept behind the event's remembered id, where detectors are in use. Of an order its award says it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pointstream.contracts.wire import dumps, loads
+from pointstream.ledger.book import Book
+from pointstream.ledger.records import Account, Lot
+from pointstream.rules.model import CompiledCap, Reward
+
+__all__ = ["Given", "given_by", "keep_given", "note_given", "rewrite_given"]
+
+
+@dataclass(slots=True)
+class Given:
+    """One lot that an event made."""
+
+    lot_id: str
+    wallet: str
+    points: int
+    """What it gave, less what reviews have taken back."""
+    earned_ms: int
+    expires_ms: int
+    order_id: str | None = None
+    """With an order, its award knows the rest."""
+    ruleset_hash: str | None = None
+    """Of a rule that has caps."""
+    rule_id: str | None = None
+
+    def caps(self, book: Book) -> tuple[CompiledCap, ...]:
+        """Return the caps that have counted it, as far as the rule set is still known."""
+        if self.ruleset_hash is None or self.rule_id is None:
+            return ()
+        rule_set = book.known_rule_set(self.ruleset_hash)
+        reward = rule_set.rewards.get(self.rule_id) if rule_set is not None else None
+        return () if reward is None else reward.caps
+
+
+def note_given(
+    book: Book, account: Account, event_id: str | None, lot: Lot, reward: Reward | None
+) -> None:
+    """Note a lot that an event has just made. `keep_given` follows when the record is done."""
+    if event_id is None:
+        return
+    row: list[Any] = [lot.lot_id, lot.wallet, lot.points, lot.earned_ms, lot.expires_ms]
+    if lot.order_id is not None:
+        row.append(lot.order_id)
+    elif reward is not None and reward.caps:
+        row += [None, reward.ruleset_hash, reward.rule_id]
+    book.given.append((account.member, event_id, row))
+
+
+def keep_given(book: Book) -> None:
+    """Write what was noted, behind the ids of the events."""
+    noted, book.given = book.given, []
+    for member, event_id, row in noted:
+        rows = book.memory.given(member, event_id)
+        book.memory.keep_given(member, event_id, dumps([*(loads(rows) if rows else ()), row]))
+
+
+def given_by(book: Book, account: Account, event_id: str) -> list[Given]:
+    """Return what is known of an event's lots."""
+    rows = book.memory.given(account.member, event_id)
+    return [Given(*row) for row in loads(rows)] if rows else []
+
+
+def rewrite_given(book: Book, account: Account, event_id: str, given: list[Given]) -> None:
+    """Write what is left of an event's lots: none, once a review has taken all of it back."""
+    rows = [
+        [one.lot_id, one.wallet, one.points, one.earned_ms, one.expires_ms, one.order_id]
+        for one in given
+        if one.points
+    ]
+    book.memory.keep_given(account.member, event_id, dumps(rows) if rows else b"")

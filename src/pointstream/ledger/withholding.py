@@ -1,0 +1,153 @@
+"""What a flag does to one member's points, from its raising to its end.
+
+    raised      points of the evidence come under review, or are held; `block` freezes the account
+    released    they go on as if nothing had been, late
+    rejected    they are reversed, wherever they are: under review, held, spent or sent on
+
+What of the evidence has been spent is taken back as the programme's `refund_policy` says. Each
+point is reversed once: what refunds, expiries and other reviews have taken of a lot is known.
+"""
+
+from __future__ import annotations
+
+from pointstream.contracts.vocabulary import AccountStatus, FlagAction, MovementType
+from pointstream.ledger.aging import activate, catch_up, expire
+from pointstream.ledger.book import Book, LotChange, lot_change
+from pointstream.ledger.cause import Cause, base_of
+from pointstream.ledger.moves import credit, overdue
+from pointstream.ledger.records import Account
+from pointstream.ledger.shares import (
+    EVENTS_PER_MEMBER,
+    Share,
+    drop_share,
+    put_share,
+    share_of,
+    shares,
+)
+from pointstream.ledger.state import NEVER
+from pointstream.ledger.withheld import (
+    end_hold,
+    hold_lots,
+    lots_of,
+    put_pending,
+    under_review,
+)
+
+__all__ = ["forget_freezes", "hold_again", "let_go", "withhold"]
+
+
+def withhold(
+    book: Book,
+    account: Account,
+    flag_id: str,
+    owner: str,
+    action: FlagAction,
+    member: bytes,
+    events: list[str],
+) -> None:
+    """Let a flag concern a member, and hold back what is there of the points of its evidence.
+
+    `member` is the one that the events name: this one, or one who was merged into it.
+    """
+    share = share_of(book, account, flag_id) or Share(flag_id, owner, action)
+    share.action = action
+    new: list[str] = []
+    for event_id in events:
+        base = base_of(member, event_id)
+        if base not in share.bases and len(share.bases) < EVENTS_PER_MEMBER:
+            share.bases[base] = event_id
+            new.append(base)
+    if share.holds_back and new:
+        _hold_back(book, account, share, new)
+    if action is FlagAction.BLOCK and not account.frozen:
+        account.status = AccountStatus.FROZEN.value
+        share.froze = True
+        book.change(account)
+    put_share(book, account, share)
+
+
+def hold_again(book: Book) -> None:
+    """Hold points of evidence that came back into their lots: of a hold that was voided, of a
+    transfer, of a returned order that they had paid for."""
+    accounts, book.came_back = book.came_back, []
+    for account in {account.member_id: account for account in accounts}.values():
+        for share in shares(book, account):
+            if share.holds_back and share.bases:
+                _hold_back(book, account, share, list(share.bases))
+                put_share(book, account, share)
+
+
+def let_go(book: Book, account: Account, share: Share, cause: Cause) -> None:
+    """End a share by a release: what no other flag is about becomes what it would have been."""
+    drop_share(book, account, share)
+    for wallet, totals in account.wallets.items():
+        due = False
+        for key, lot in under_review(book, account, wallet, share.flag_id):
+            assert lot.review is not None
+            lot.review.remove(share.flag_id)
+            if len(lot.review) == 1:
+                lot.activates_ms, lot.review = lot.review[0], None
+                due = due or lot.activates_ms <= book.now_ms
+            put_pending(book, account, key, lot)
+        if due and not account.frozen:
+            book.ring(account, activate(book, account, wallet, totals, book.now_ms, cause))
+    for hold_id, wallet in share.holds.items():
+        _free(book, account, hold_id, wallet, share.flag_id, cause)
+    for wallet, totals in account.wallets.items():
+        if overdue(book, account, totals):
+            book.ring(account, expire(book, account, wallet, totals, book.now_ms, cause))
+    if share.froze and account.frozen:
+        _unfreeze(book, account, cause)
+
+
+def forget_freezes(book: Book, account: Account) -> None:
+    """Note that someone has unfrozen the account: no flag does it any more."""
+    for share in shares(book, account):
+        if share.froze:
+            share.froze = False
+            put_share(book, account, share)
+
+
+def _hold_back(book: Book, account: Account, share: Share, bases: list[str]) -> None:
+    for wallet in list(account.wallets):
+        pending, spendable = lots_of(book, account, wallet, bases)
+        for key, lot in pending:
+            if lot.review is None:
+                lot.review = [lot.activates_ms, share.flag_id]
+                lot.activates_ms = NEVER
+            elif share.flag_id in lot.review:
+                continue
+            else:
+                lot.review.append(share.flag_id)
+            put_pending(book, account, key, lot)
+        if spendable:
+            hold_lots(book, account, share, wallet, spendable)
+
+
+def _free(
+    book: Book, account: Account, hold_id: str, wallet: str, flag_id: str, cause: Cause
+) -> None:
+    """Give what a flag held back to its lots. What another flag is about is held again then."""
+    totals = account.wallets[wallet]
+    lots = end_hold(book, account, hold_id, wallet)
+    moved: list[tuple[int, int, LotChange | None]] = []
+    for lot in lots:
+        points = lot.points
+        totals.held -= points
+        delta = credit(book, account, totals, lot, again=True)
+        change = lot_change(lot.lot_id, delta, lot.expires_ms, book) if delta else None
+        moved.append((points, delta, change))
+    kind = MovementType.VOIDED
+    book.emit_split(account, wallet, totals, kind, moved, cause, flag_id=flag_id)
+
+
+def _unfreeze(book: Book, account: Account, cause: Cause) -> None:
+    """Unfreeze what the flag froze, unless another flag blocks the account as well."""
+    for other in shares(book, account):
+        if other.action is FlagAction.BLOCK:
+            other.froze = True
+            put_share(book, account, other)
+            return
+    account.status = AccountStatus.ACTIVE.value
+    book.change(account)
+    catch_up(book, account, cause)
