@@ -133,7 +133,7 @@ def test_what_is_taken_fits_the_schema(
             "written_off available_after pending_after held_after debt_after lots cause_event_id "
             "cause_type cause_topic cause_partition cause_offset rule_id rule_version ruleset_hash "
             "order_id store_id brand_id channel campaign_id actor_id reason "
-            "transfer_id counterparty_id confirmed_by item_id quantity",
+            "transfer_id counterparty_id confirmed_by item_id quantity flag_id",
         ),
         (
             outputs.CrmSync,
