@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from pointstream.engine.topics import ensure_topics
 from pointstream.operations.lag import GroupProgress, input_topics
@@ -34,18 +35,25 @@ pytestmark = pytest.mark.broker
 _PAID_AT = datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def ask(web_address: str, path: str) -> tuple[int, Any]:
+def ask(web_address: str, path: str, token: str | None = None) -> tuple[int, Any]:
     """Status and JSON body of a page."""
     try:
-        with urllib.request.urlopen(web_address + path, timeout=10) as answer:
+        with urllib.request.urlopen(request(web_address + path, token), timeout=10) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
 
 
-def metrics(web_address: str) -> dict[str, float]:
+def request(url: str, token: str | None) -> urllib.request.Request:
+    asked = urllib.request.Request(url)
+    if token is not None:
+        asked.add_header("Authorization", f"Bearer {token}")
+    return asked
+
+
+def metrics(web_address: str, token: str) -> dict[str, float]:
     """The sum of each metric over all labels."""
-    with urllib.request.urlopen(web_address + "/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(request(web_address + "/metrics", token), timeout=10) as answer:
         found: dict[str, float] = {}
         for family in text_string_to_metric_families(answer.read().decode()):
             for sample in family.samples:
@@ -121,27 +129,32 @@ def order(member: int) -> tuple[bytes, bytes]:
 
 
 def test_any_worker_answers_for_any_member_and_stops_cleanly(deployment: Settings) -> None:
-    """Status, accounts by way of the owner, and exit status 0 after SIGTERM."""
+    """Status, accounts by way of the owner, with a token; and exit status 0 after SIGTERM."""
     publish(deployment, *map(order, range(20)))
-    with WorkerGroup(deployment, 2, deployment.data_dir) as group:
+    token = "a-token-of-this-test"
+    guarded = deployment.model_copy(update={"web_token": SecretStr(token)})
+    with WorkerGroup(guarded, 2, deployment.data_dir) as group:
         wait_for(group.ready, "both workers with a share of the partitions")
         wait_for(lambda: lag(deployment) == 0, "lag 0")
         for worker in group.workers:
-            status, said = ask(worker.web_address, "/status")
+            assert ask(worker.web_address, "/status")[0] == 401
+            assert ask(worker.web_address, "/readyz")[0] == 200
+            status, said = ask(worker.web_address, "/status", token)
             assert status == 200
             assert said["ready"] is True
             for member in range(20):
-                status, account = ask(worker.web_address, f"/accounts/m{member}")
+                assert ask(worker.web_address, f"/accounts/m{member}")[0] == 401
+                status, account = ask(worker.web_address, f"/accounts/m{member}", token)
                 assert (status, account["seq"]) == (200, 1)
                 assert account["conservation"] == [["points", 50, 50]]
-            assert ask(worker.web_address, "/accounts/nobody") == (
+            assert ask(worker.web_address, "/accounts/nobody", token) == (
                 404,
                 {"error": "no such account"},
             )
-        told = [metrics(worker.web_address) for worker in group.workers]
-        assert sum(each["pointstream_liability_points"] for each in told) == 20 * 50
-        assert sum(each["pointstream_points_moved_total"] for each in told) == 20 * 50
-        assert sum(each["pointstream_end_to_end_seconds_count"] for each in told) == 20
+        told = [metrics(worker.web_address, token) for worker in group.workers]
+        assert sum(each.get("pointstream_liability_points", 0) for each in told) == 20 * 50
+        assert sum(each.get("pointstream_points_moved_total", 0) for each in told) == 20 * 50
+        assert sum(each.get("pointstream_end_to_end_seconds_count", 0) for each in told) == 20
         assert all(each["pointstream_ready"] == 1 for each in told)
         assert all(each["process_resident_memory_bytes"] > 0 for each in told)
         for worker in group.workers:

@@ -36,6 +36,7 @@ from pointstream.operations.processes import exit_when_asked
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.settings import Settings
 from pointstream.operations.topics import wanted_topics
+from pointstream.operations.websettings import WebTokenError
 from pointstream.rules.compile import compile_programme
 
 __all__ = ["CannotStart", "build_app", "run_worker"]
@@ -139,7 +140,7 @@ def build_app(
     )
     for topic in inputs:
         _add_agent(app, topic, topic.removeprefix(prefix))
-    add_views(app, accounts, settings.partitions, metrics)
+    add_views(app, accounts, settings.partitions, metrics, settings.read_web_token())
     return app
 
 
@@ -257,6 +258,9 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     exit_when_asked(say=lambda: logger.info("worker stopped"))
     try:
         # All of it before the broker is touched.
+        if (exposed := settings.web_exposed()) is not None:
+            raise CannotStart(str(exposed))
+        settings.read_web_token()
         metrics = metrics_of(settings)
         processors = _processors(settings, metrics)
         access_of(settings)
@@ -265,7 +269,7 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
             require_free_port(settings.web_host, settings.web_port)
     except ProgrammeInvalid as error:
         raise CannotStart(*error.problems) from error
-    except (AccessError, PremisesError) as error:
+    except (AccessError, PremisesError, WebTokenError) as error:
         raise CannotStart(str(error)) from error
     with lock:
         return _run(settings, processors, metrics, log_level)

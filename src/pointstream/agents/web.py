@@ -1,8 +1,9 @@
-"""Read-only pages of a worker. Faust's web server, bound to loopback unless configured."""
+"""Read-only pages of a worker, on Faust's web server; `guarding` says who may read them."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import ClientError
 from faust.exceptions import SameNode
@@ -10,6 +11,8 @@ from faust.web import Request, Response, View
 from faust.web.exceptions import ServiceUnavailable
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from pointstream.agents.guarding import guard
+from pointstream.agents.page import PAGE
 from pointstream.engine.app import StreamApp
 from pointstream.engine.task import PartitionTask, Phase
 from pointstream.ledger import conservation, decode_account
@@ -20,10 +23,15 @@ from pointstream.operations.placement import partition_of
 __all__ = ["add_views"]
 
 
-def status(app: StreamApp) -> dict[str, Any]:
-    """What a worker owns and how far it is; counts are records of this process."""
+def status(app: StreamApp, metrics: Metrics) -> dict[str, Any]:
+    """What a worker owns and how far it is; counts are records of this process.
+
+    No member is named: it may be shown to whoever helps to find a fault.
+    """
     engine = app.engine
+    lags = {number: metrics.lag(task) for number, task in engine.tasks.items()}
     return {
+        "version": metrics.version,
         "app_id": engine.config.cluster.app_id,
         "pid": os.getpid(),
         "resident_bytes": _resident_bytes(),
@@ -37,10 +45,36 @@ def status(app: StreamApp) -> dict[str, Any]:
                 "waiting": task.waiting,
                 "restore_remaining": task.restore_remaining,
                 "positions": task.positions,
+                "lag_records": sum(records for records, _ in lags[number].values()),
+                "lag_seconds": _longest(lags[number].values()),
             }
             for number, task in sorted(engine.tasks.items())
         ],
+        "topics": [
+            {
+                "topic": topic,
+                "lag_records": sum(lag[topic][0] for lag in lags.values() if topic in lag),
+                "lag_seconds": _longest(lag[topic] for lag in lags.values() if topic in lag),
+            }
+            for topic in engine.config.cluster.input_topics
+        ],
+        "liability": [
+            {"wallet": wallet, "points": points} for wallet, points in metrics.liability().items()
+        ],
+        "rule_sets": [
+            {"rule_set": rule_set, "version": version, "hash": content}
+            for rule_set, version, content in metrics.rules_in_force()
+        ],
+        "flags": metrics.news.flags(),
+        "dead_letters": metrics.news.dead_letters(),
+        "faults": [
+            {"fault": fault, "times": times} for fault, times in sorted(metrics.faults().items())
+        ],
     }
+
+
+def _longest(lags: Iterable[tuple[int, float]]) -> float:
+    return round(max((seconds for _, seconds in lags), default=0.0), 3)
 
 
 def _resident_bytes() -> int | None:
@@ -52,47 +86,61 @@ def _resident_bytes() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-_PAGE = """<!doctype html><meta charset="utf-8"><title>pointstream</title>
-<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:56rem;padding:0 1rem}
-table{border-collapse:collapse;width:100%}td,th{text-align:right;padding:.2rem .6rem;
-border-bottom:1px solid #ddd}td:nth-child(2),th:nth-child(2){text-align:left}</style>
-<h1>pointstream</h1><p id="head">&hellip;</p><table><thead><tr><th>partition<th>phase<th>processed
-<th>waiting<th>to restore</thead><tbody id="rows"></tbody></table>
-<p><a href="/status">/status</a> (JSON) &middot; /accounts/MEMBER (JSON)</p>
-<script>
-async function show(){
-  const s=await (await fetch('/status')).json(), rows=document.getElementById('rows');
-  document.getElementById('head').textContent=
-    s.app_id+(s.ready?' is ready':' is restoring')+', assignment '+s.assignment;
-  rows.replaceChildren(...s.partitions.map(p=>{const r=document.createElement('tr');
-    r.append(...[p.partition,p.phase,p.processed,p.waiting,p.restore_remaining].map(v=>{
-      const c=document.createElement('td');c.textContent=v;return c;}));return r;}));
-}
-show();setInterval(show,1000);
-</script>"""
+def readiness(app: StreamApp) -> tuple[bool, dict[str, Any]]:
+    """Whether the worker is ready, and what it waits for; nothing that is worth a token."""
+    engine = app.engine
+    tasks = engine.tasks.values()
+    return engine.ready, {
+        "ready": engine.ready,
+        "assigned": engine.assigned,
+        "partitions": len(tasks),
+        "running": sum(task.phase is Phase.RUNNING for task in tasks),
+        "restore_remaining": sum(task.restore_remaining for task in tasks),
+    }
 
 
-def add_views(app: StreamApp, accounts: Any, partitions: int, metrics: Metrics) -> None:
-    """Add `/` (a page), `/status` and `/accounts/{member_id}` (JSON), `/metrics` (Prometheus).
+def add_views(
+    app: StreamApp, accounts: Any, partitions: int, metrics: Metrics, token: str | None = None
+) -> None:
+    """Add `/` (a page), `/status` and `/accounts/{member_id}` (JSON), `/metrics` (Prometheus),
+    `/healthz` and `/readyz` (200 or 503), with a `token` for whoever knows it alone.
 
     `accounts` is the table by which Faust routes a question about a member to the owner,
     `partitions` is how many it has. A question that cannot be answered just now, because partitions
     move or the owner is out of reach, is answered 503: 404 says that there is no such account.
     """
 
+    guard(cast(Any, app.web).web_app, token, refused=metrics.web_refused)
+
     @app.page("/")
     class Home(View):
-        """The partitions of this worker, refreshed every second."""
+        """What `/status` says, refreshed every second."""
 
         async def get(self, request: Request, **kwargs: Any) -> Response:
-            return self.html(_PAGE)
+            return self.html(PAGE)
 
     @app.page("/status")
     class Status(View):
         """The same as JSON."""
 
         async def get(self, request: Request, **kwargs: Any) -> Response:
-            return self.json(status(app))
+            await metrics.look()
+            return self.json(status(app, metrics))
+
+    @app.page("/healthz")
+    class Health(View):
+        """Whether the process is alive: this answer comes from the loop that does the work."""
+
+        async def get(self, request: Request, **kwargs: Any) -> Response:
+            return self.json({"alive": True})
+
+    @app.page("/readyz")
+    class Readiness(View):
+        """Whether every partition that it owns is restored and runs."""
+
+        async def get(self, request: Request, **kwargs: Any) -> Response:
+            ready, said = readiness(app)
+            return self.json(said, status=200 if ready else 503)
 
     @app.page("/metrics")
     class Exposition(View):

@@ -13,9 +13,11 @@ from pydantic import AliasChoices, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsConfigDict
 
+from pointstream.operations.kafkasettings import Misfit
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.settings import Settings
 from pointstream.operations.settingsfile import FILE_VARIABLE, SettingsFileInvalid, settings_file
+from pointstream.operations.websettings import WebTokenError
 
 __all__ = ["Finding", "Setting", "check_configuration", "setting_named", "settings_told"]
 
@@ -133,7 +135,7 @@ def check_configuration() -> list[Finding]:
     found += _unheard_of(os.environ)
     found += [
         Finding(_place(misfit.setting), True, misfit.problem, misfit.remedy)
-        for misfit in settings.kafka_problems()
+        for misfit in (*settings.kafka_problems(), *settings.web_problems(), *_web(settings))
     ]
     found += _files(settings)
     try:
@@ -185,6 +187,17 @@ def _unheard_of(environ: Mapping[str, str]) -> Iterable[Finding]:
 def _likely(name: str) -> str:
     close = get_close_matches(name, Settings.model_fields, n=1)
     return f"did you mean {close[0]}?" if close else _LOOK_UP
+
+
+def _web(settings: Settings) -> Iterable[Misfit]:
+    if (exposed := settings.web_exposed()) is not None:
+        yield exposed
+    try:
+        settings.read_web_token()
+    except WebTokenError as error:
+        name = "web_token" if settings.web_token is not None else "web_token_file"
+        message, _, remedy = str(error).partition("; ")
+        yield Misfit(name, message, remedy)
 
 
 def _files(settings: Settings) -> Iterable[Finding]:

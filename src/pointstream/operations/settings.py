@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pointstream.operations.kafkasettings import KafkaSettings
 from pointstream.operations.settingsfile import FileSource
+from pointstream.operations.websettings import WebSettings
 
 __all__ = ["Settings"]
 
@@ -25,7 +26,7 @@ _PREFIX = "POINTSTREAM_"
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 
 
-class Settings(KafkaSettings, BaseSettings):
+class Settings(KafkaSettings, WebSettings, BaseSettings):
     """What one process of the programme is told; immutable.
 
     Keyword arguments win over the environment, the environment over the file, the file over the
@@ -81,10 +82,6 @@ class Settings(KafkaSettings, BaseSettings):
     programme_file: Annotated[
         Path | None, Field(description="YAML of the programme; none takes the one that comes along")
     ] = None
-    web_host: Annotated[
-        str, Field(min_length=1, description="address that the web page is bound to")
-    ] = "127.0.0.1"
-    web_port: Annotated[int, Field(ge=0, le=65_535, description="0 serves no web page")] = 6066
     advertised_url: Annotated[
         str | None,
         Field(
@@ -122,7 +119,7 @@ class Settings(KafkaSettings, BaseSettings):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if misfits := [str(misfit) for misfit in self.kafka_problems()]:
+        if misfits := [*map(str, self.kafka_problems()), *map(str, self.web_problems())]:
             raise ValueError("; ".join(misfits))
         return self
 

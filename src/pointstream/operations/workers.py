@@ -43,11 +43,16 @@ class Worker:
     web_address: str
     log_file: Path
     process: subprocess.Popen[bytes]
+    web_token: str | None = None
+    """What its pages ask for."""
 
     def status(self) -> Mapping[str, Any] | None:
         """What the worker says of itself; None while it doesn't answer."""
         try:
-            with urllib.request.urlopen(f"{self.web_address}/status", timeout=2) as answer:
+            asked = urllib.request.Request(f"{self.web_address}/status")
+            if self.web_token is not None:
+                asked.add_header("Authorization", f"Bearer {self.web_token}")
+            with urllib.request.urlopen(asked, timeout=2) as answer:
                 said = json.load(answer)
         except (urllib.error.URLError, OSError, ValueError):
             return None
@@ -98,7 +103,7 @@ class WorkerGroup(Lifetime):
                 # Nothing may outlive a killed parent.
                 preexec_fn=ends_with_parent(signal.SIGTERM),
             )
-        return Worker(number, address, log_file, process)
+        return Worker(number, address, log_file, process, settings.read_web_token())
 
     def check(self) -> None:
         """Raise `WorkerFailedError` when a supervisor has ended."""

@@ -36,11 +36,12 @@ from pointstream.operations.metrics.catalogue import CATALOGUE, Kind
 from pointstream.operations.metrics.counts import Counts
 from pointstream.operations.metrics.faults import BREACHES, FAULTS, OTHER, Faults
 from pointstream.operations.metrics.histogram import WeightedHistogram
+from pointstream.operations.metrics.news import News
 
 __all__ = ["Metrics"]
 
 #: So long may the broker take to tell where the topics end; then the last known ends count.
-_PATIENCE_SECONDS = 2.0
+_PATIENCE_SECONDS = 1.0
 #: Ends younger than this are not asked for again: several may ask at the same time.
 _FRESH_SECONDS = 1.0
 _PHASES: Final = (Phase.FENCING, Phase.RESTORING, Phase.RUNNING)
@@ -72,6 +73,7 @@ class Metrics(TaskObserver, Collector):
         self.registry = prometheus.CollectorRegistry()
         self.engine: Engine | None = None
         """Whose partitions are told of; none are before it is set."""
+        self.news = News()
         self._prefix = prefix
         self._ticks = tick_topic
         self._late_ms = 2 * tick_interval_ms
@@ -84,7 +86,7 @@ class Metrics(TaskObserver, Collector):
         self._last_commit: dict[int, float] = {}
         self._restored: dict[int, int] = {}
         self._ends: dict[int, dict[str, int]] = {}
-        self._ends_at = 0.0
+        self._ends_at = self._asked_at = 0.0
         self._asking = asyncio.Lock()
         self._make()
         self._faults = Faults(data_dir) if data_dir is not None else None
@@ -146,6 +148,35 @@ class Metrics(TaskObserver, Collector):
         """A step took long, or was tried again, because the broker did not answer."""
         self._made["broker_waits_total"].inc()
 
+    @property
+    def version(self) -> str:
+        """Of the program."""
+        return _version()
+
+    def faults(self) -> dict[str, int]:
+        """Return how often this data directory's worker ended on which fault."""
+        return dict(self._faults.counts) if self._faults is not None else {}
+
+    def liability(self) -> dict[str, int]:
+        """Return the points owed to the members of all partitions that run here, by wallet."""
+        owed: Counter[str] = Counter()
+        for task in self.engine.tasks.values() if self.engine is not None else ():
+            for wallet, sums in _outstanding(task).items():
+                owed[wallet] += _owed(sums)
+        return dict(sorted(owed.items()))
+
+    def rules_in_force(self) -> list[tuple[str, int, str]]:
+        """Return id, version and hash of each rule set in force in a partition owned."""
+        tasks = self.engine.tasks if self.engine is not None else {}
+        return sorted(
+            {
+                (version.id, version.number, version.compiled.hash)
+                for number, (_, ledger) in self._jobs.items()
+                if number in tasks
+                for version in ledger.rules_in_force()
+            }
+        )
+
     def web_refused(self) -> None:
         """Somebody asked for a page without the right token."""
         self._made["web_refused_total"].inc()
@@ -158,8 +189,9 @@ class Metrics(TaskObserver, Collector):
     async def look(self) -> None:
         """Ask the broker where the topics end, unless that was just asked."""
         async with self._asking:
-            if self.engine is None or self._clock() - self._ends_at < _FRESH_SECONDS:
+            if self.engine is None or self._clock() - self._asked_at < _FRESH_SECONDS:
                 return
+            self._asked_at = self._clock()
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     self._ends = await self.engine.ends()
@@ -241,8 +273,10 @@ class Metrics(TaskObserver, Collector):
             made["movements_total"].labels(type_, wallet).inc(count)
             made["points_moved_total"].labels(type_, wallet).inc(counts.points[key])
         for letter in counts.dead_letters:
+            self.news.dead_letter(letter)
             made["dead_letters_total"].labels(letter.code).inc()
         for flag in counts.flags:
+            self.news.flag(flag)
             made["flags_total"].labels(flag["detector"], flag["state"]).inc()
         for rule_set in counts.set_aside:
             made["rule_sets_set_aside_total"].labels(rule_set).inc()
@@ -294,29 +328,15 @@ class Metrics(TaskObserver, Collector):
             for topic, (records, seconds) in self.lag(task).items():
                 add["lag_records"]([topic, partition], records)
                 add["lag_seconds"]([topic, partition], seconds)
-            if task.phase is Phase.RUNNING:
-                # Half restored, it would tell of times gone by.
-                self._look_at_points(task, add)
-        self._look_at_rules(engine, add)
+            for wallet, sums in _outstanding(task).items():
+                for place, points in zip(PLACES, sums, strict=True):
+                    add["points_outstanding"]([partition, wallet, place], points)
+                add["liability_points"]([partition, wallet], _owed(sums))
+        self._look_at_rules(add)
 
-    @staticmethod
-    def _look_at_points(task: PartitionTask, add: _Add) -> None:
-        partition = str(task.partition)
-        for wallet, sums in decode_outstanding(task.read(OUTSTANDING_KEY)).items():
-            for place, points in zip(PLACES, sums, strict=True):
-                add["points_outstanding"]([partition, wallet, place], points)
-            available, pending, held, debt = sums
-            add["liability_points"]([partition, wallet], available + pending + held - debt)
-
-    def _look_at_rules(self, engine: Engine, add: _Add) -> None:
-        found = {
-            (version.id, version.number, version.compiled.hash)
-            for number, (_, ledger) in self._jobs.items()
-            if number in engine.tasks
-            for version in ledger.rules_in_force()
-        }
+    def _look_at_rules(self, add: _Add) -> None:
         highest: dict[str, int] = {}
-        for id_, number, hash_ in sorted(found):
+        for id_, number, hash_ in self.rules_in_force():
             add["rule_set_info"]([id_, str(number), hash_], 1)
             highest[id_] = number
         for id_, number in highest.items():
@@ -324,6 +344,18 @@ class Metrics(TaskObserver, Collector):
 
 
 _END_TO_END: Final = next(m for m in CATALOGUE if m.name == "pointstream_end_to_end_seconds")
+
+
+def _outstanding(task: PartitionTask) -> dict[str, tuple[int, ...]]:
+    """Points by wallet and place; none while it restores: they would be of times gone by."""
+    if task.phase is not Phase.RUNNING:
+        return {}
+    return decode_outstanding(task.read(OUTSTANDING_KEY))
+
+
+def _owed(sums: tuple[int, ...]) -> int:
+    available, pending, held, debt = sums
+    return available + pending + held - debt
 
 
 def _version() -> str:
