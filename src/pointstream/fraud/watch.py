@@ -1,0 +1,191 @@
+"""What is remembered of a member, so that later events can be held against it.
+
+All of it is one value per member, and bounded: `ROWS_MAX` events, `PLACES_MAX` places,
+`DEVICES_MAX` devices, `RETURNS_MAX` returned orders, and of each thing that is counted in buckets
+as many as are asked for. Where more would be needed, the oldest goes: then less is counted than
+there was, never more.
+
+An event that came late is kept from when it came: of a burst that is late as a whole, each event
+finds the others.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import Any, Final
+
+__all__ = [
+    "AFTER_MS",
+    "AT",
+    "DEVICE",
+    "DEVICES_MAX",
+    "EVENT_ID",
+    "KIND",
+    "LATE_MS",
+    "MONEY",
+    "PERCENT",
+    "PLACES_MAX",
+    "POINTS",
+    "RETURNS_MAX",
+    "ROWS_MAX",
+    "Watch",
+]
+
+LATE_MS: Final = 86_400_000
+"""How late an event may come and still be counted exactly."""
+
+ROWS_MAX: Final = 256
+PLACES_MAX: Final = 16
+DEVICES_MAX: Final = 16
+RETURNS_MAX: Final = 64
+
+AT, KIND, MONEY, POINTS, EVENT_ID, DEVICE = range(6)
+"""What a row has in which place: time, type, minor units, points, event id, device or None; and
+last, when it was taken, if that was later than it occurred."""
+
+PERCENT, AFTER_MS = 3, 4
+"""In a returned order: how much of its money was given back, how long after it was paid."""
+
+Row = list[Any]
+
+
+class Watch:
+    """What is remembered of one member."""
+
+    __slots__ = ("counts", "devices", "places", "returns", "rows", "told", "until_ms")
+
+    def __init__(self) -> None:
+        self.until_ms = 0
+        """Until when all of it counts."""
+        self.rows: list[Row] = []
+        """Events, by time."""
+        self.places: list[list[Any]] = []
+        """Where the member was: time, latitude, longitude, event id, and when it was taken."""
+        self.devices: list[list[Any]] = []
+        """Device, when it was first seen, when it was last seen."""
+        self.returns: list[list[Any]] = []
+        """Returned orders: when, what stands for the order, event id, percent, how long after it
+        was paid, and when it was taken."""
+        self.counts: dict[str, list[list[int]]] = {}
+        """By what is counted: numbers of buckets, in rising order, and their sums."""
+        self.told: dict[str, Any] = {}
+        """What other keys were told about this member, and when: see `sightings`."""
+
+    def fields(self) -> list[Any]:
+        """Return what `of_fields` makes this of again."""
+        return [self.rows, self.places, self.devices, self.returns, self.counts, self.told]
+
+    @classmethod
+    def of_fields(cls, fields: list[Any], until_ms: int) -> Watch:
+        """Return what was stored."""
+        watch = cls()
+        watch.until_ms = until_ms
+        watch.rows, watch.places, watch.devices, watch.returns, watch.counts, watch.told = fields
+        return watch
+
+    def add_row(self, row: Row, now_ms: int, keep_ms: int) -> None:
+        """Note an event; forget those that no later event can be held against.
+
+        `keep_ms` is the longest window, in which two events can count together.
+        """
+        rows = self.rows
+        if rows:
+            _forget(rows, now_ms - keep_ms - LATE_MS)
+        if rows and rows[-1][AT] > row[AT]:
+            insort(rows, row, key=_time)
+        else:
+            rows.append(row)
+        if len(rows) > ROWS_MAX:
+            del rows[0]
+
+    def add_place(self, place: list[Any], now_ms: int, keep_ms: int) -> None:
+        """Note where the member was."""
+        _forget(self.places, now_ms - keep_ms - LATE_MS)
+        insort(self.places, place, key=_time)
+        if len(self.places) > PLACES_MAX:
+            del self.places[0]
+
+    def add_return(self, returned: list[Any], now_ms: int, keep_ms: int) -> None:
+        """Note a returned order; one that was given back in parts is known by the last part."""
+        _forget(self.returns, now_ms - keep_ms - LATE_MS)
+        self.returns = [known for known in self.returns if known[1] != returned[1]]
+        insort(self.returns, returned, key=_time)
+        if len(self.returns) > RETURNS_MAX:
+            del self.returns[0]
+
+    def see_device(self, device: str, at_ms: int) -> bool:
+        """Note a device; whether that changed anything but when it was last seen."""
+        for known in self.devices:
+            if known[0] == device:
+                if at_ms > known[2]:
+                    known[2] = at_ms
+                if at_ms < known[1]:
+                    known[1] = at_ms
+                    return True
+                return False
+        self.devices.append([device, at_ms, at_ms])
+        if len(self.devices) > DEVICES_MAX:
+            # The one that was not seen for the longest time; of two such, the one known longer.
+            self.devices.remove(min(self.devices, key=lambda known: int(known[2])))
+        return True
+
+    def first_seen_ms(self, device: str) -> int | None:
+        """Return when a device was first seen with the member."""
+        for known in self.devices:
+            if known[0] == device:
+                return int(known[1])
+        return None
+
+    def count(self, what: str, bucket: int, value: int, keep: int) -> None:
+        """Add to a bucket; forget the oldest of more than `keep`."""
+        sums = self.counts.setdefault(what, [])
+        if sums and sums[-1][0] == bucket:
+            sums[-1][1] += value
+            return
+        for place in range(len(sums) - 1, -1, -1):
+            if sums[place][0] == bucket:
+                sums[place][1] += value
+                return
+            if sums[place][0] < bucket:
+                sums.insert(place + 1, [bucket, value])
+                break
+        else:
+            sums.insert(0, [bucket, value])
+        if len(sums) > keep:
+            del sums[0]
+
+    def counted(self, what: str) -> list[list[int]]:
+        """Return the buckets of what is counted, in rising order."""
+        return self.counts.get(what, [])
+
+    def forget_counts(self, counted: frozenset[str]) -> None:
+        """Forget what nobody counts any more."""
+        if not counted.issuperset(self.counts):
+            self.counts = {what: sums for what, sums in self.counts.items() if what in counted}
+
+    def join(self, other: Watch) -> None:
+        """Take over what was remembered of a member who was merged into this one."""
+        self.until_ms = max(self.until_ms, other.until_ms)
+        self.rows = sorted([*self.rows, *other.rows], key=_time)[-ROWS_MAX:]
+        self.places = sorted([*self.places, *other.places], key=_time)[-PLACES_MAX:]
+        self.returns = sorted([*self.returns, *other.returns], key=_time)[-RETURNS_MAX:]
+        for device, first_ms, last_ms in other.devices:
+            self.see_device(device, first_ms)
+            self.see_device(device, last_ms)
+        for what, sums in other.counts.items():
+            longest = max(len(sums), len(self.counted(what)))
+            for bucket, value in sums:
+                self.count(what, bucket, value, longest)
+        for name, told in other.told.items():
+            self.told.setdefault(name, told)
+
+
+def _time(row: Row) -> int:
+    at_ms: int = row[0]
+    return at_ms
+
+
+def _forget(rows: list[Row], before_ms: int) -> None:
+    """Drop what both happened and was taken before a moment."""
+    if rows[:1] and rows[0][0] < before_ms:
+        rows[:] = [row for row in rows if row[0] >= before_ms or row[-1] >= before_ms]
