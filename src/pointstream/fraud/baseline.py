@@ -2,9 +2,9 @@
 
 The centre is the median, the spread the median absolute deviation (MAD), scaled so that for
 normally distributed values it estimates the standard deviation: 1.4826 = 1 / 0.6745 (F. R. Hampel,
-"The influence curve and its role in robust estimation", JASA 69, 1974; P. J. Rousseeuw and C. Croux,
-"Alternatives to the median absolute deviation", JASA 88, 1993). Half of the history can be wrong
-before either goes astray, so a thief's own days do not soon make theft usual.
+"The influence curve and its role in robust estimation", JASA 69, 1974; P. J. Rousseeuw and
+C. Croux, "Alternatives to the median absolute deviation", JASA 88, 1993). Half of the history can
+be wrong before either goes astray, so a thief's own days do not soon make theft usual.
 
 Everything is in whole numbers: the same history gives the same threshold on every machine.
 """

@@ -16,6 +16,7 @@ from pointstream.contracts.detectors import (
     DetectorSet,
     DistinctDetector,
     Entity,
+    Measure,
     TakeoverDetector,
 )
 from pointstream.contracts.wire import dumps
@@ -117,6 +118,8 @@ class Watchers:
             for each in self.detectors
         )
         """Whether it counts with which devices a member was seen."""
+        self.asks_points: Final = any(each.measure_of() is Measure.POINTS for each in (*local,))
+        """Whether it counts how many points an event earns."""
         self.idle: Final = not self.detectors and self.deny.empty
 
 

@@ -12,6 +12,9 @@ from typing import Any, Final
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.vocabulary import MovementType
 from pointstream.contracts.wire import dumps, rfc3339
+from pointstream.fraud.sighting import Detected
+from pointstream.fraud.tables import DetectorTables, detector_versions
+from pointstream.fraud.watch import Watch
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
     decode_account,
@@ -93,6 +96,12 @@ class Book:
         """Whether it is kept what each event gave, and where it was sent on: for reviews."""
         self.given: list[tuple[bytes, str, list[Any]]] = []
         """What was given since, by member and event: kept when the record is done."""
+        self.detectors = DetectorTables(detector_versions(programme.source))
+        """The detectors that this partition knows, and when each is in force."""
+        self.watches: Final[dict[bytes, Watch]] = {}
+        """What is remembered of members for the detectors, decoded."""
+        self.step_up: Detected | None = None
+        """Why the command being handled needs a second confirmation, if a detector says so."""
         self.sliding: Final[list[tuple[LotChange, int]]] = []
         """What the next entry says about lots whose expiry slides: when it is now is missing."""
         self._touched: list[tuple[Account, str, Totals]] = []
@@ -192,6 +201,9 @@ class Book:
             # The longest known go first. None of them is changed now, so nothing is lost.
             for member_id in list(accounts)[:surplus]:
                 del accounts[member_id]
+        if (surplus := len(self.watches) - self._accounts_kept) > 0:
+            for member in list(self.watches)[:surplus]:
+                del self.watches[member]
         return shown
 
     # --- orders and rule sets ---------------------------------------------------------------

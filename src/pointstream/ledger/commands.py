@@ -26,6 +26,7 @@ from pointstream.ledger.answers import rejected
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.consent import (
+    Excess,
     await_consent,
     consent_needed,
     released,
@@ -52,6 +53,8 @@ def command_given(book: Book, member: bytes, event: Command, cause: Cause, src: 
     if not permitted(event):
         return rejected(account, event, Reason.NOT_PERMITTED)
     excess = consent_needed(book, account, event)
+    if excess is None and book.step_up is not None:
+        excess = Excess.of(book.step_up)
     if excess is not None:
         return await_consent(book, account, event, src, excess)
     return _carry_out(book, account, event, cause)

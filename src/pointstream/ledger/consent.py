@@ -22,6 +22,7 @@ from pydantic import Field, TypeAdapter
 from pointstream.contracts.inputs import Command, PointsRedeem, ReviewReject, ReviewRelease
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, FlagState, Reason
 from pointstream.contracts.wire import dumps
+from pointstream.fraud.sighting import Detected
 from pointstream.ledger.answers import accepted, rejected, rejection, wallet_of
 from pointstream.ledger.book import MAX_POINTS, Book
 from pointstream.ledger.catalogue import price_of
@@ -50,6 +51,7 @@ __all__ = [
     "consent_needed",
     "consent_never_came",
     "deny_all",
+    "points_of",
     "released",
     "review_rejected",
 ]
@@ -84,6 +86,23 @@ class Excess:
     points: int
     limit: int
     """0 where every command of its kind needs a second actor."""
+    detector: str = DETECTOR
+    version: int = _VERSION
+    window_s: int = 0
+    why: str | None = None
+    """What a detector of fraud says about it, where that is why it waits."""
+
+    @classmethod
+    def of(cls, detected: Detected) -> Excess:
+        """Return why a command waits that a detector of fraud has found."""
+        return cls(
+            detected.observed,
+            detected.threshold,
+            detected.detector,
+            detected.version,
+            detected.window_s,
+            detected.explanation,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +122,11 @@ def consent_needed(book: Book, account: Account, event: Command) -> Excess | Non
     programme = book.programme
     limit = limit_of(programme, event, event.actor.role)
     if limit is not None:
-        points = _points(book, account, event)
+        points = points_of(book, account, event)
         if points > limit:
             return Excess(points, limit)
     if event.type in programme.consent_always:
-        return Excess(_points(book, account, event), 0)
+        return Excess(points_of(book, account, event), 0)
     return None
 
 
@@ -129,13 +148,14 @@ def await_consent(
                 src.timestamp_ms,
                 excess.points,
                 excess.limit,
+                *((excess.detector, excess.version, excess.window_s) if excess.why else ()),
             ]
         ),
     )
     book.timers.put(due_ms, _timer(account.member, flag_id))
     actor = event.actor
     what = event.type
-    why = (
+    why = excess.why or (
         f"{what} of {excess.points} points by {actor.id} ({actor.role}) is above the limit of"
         f" {excess.limit}"
         if excess.limit
@@ -215,7 +235,7 @@ def deny_all(book: Book, account: Account, reason: Reason) -> None:
         _deny(book, account, waiting, reason, f"it cannot be done any more: {reason}")
 
 
-def _points(book: Book, account: Account, event: Command) -> int:
+def points_of(book: Book, account: Account, event: Command) -> int:
     """Return how many points a command is about to move; 0 for one that moves none."""
     if isinstance(event, PointsRedeem) and event.item_id is not None:
         # Its price counts, whatever number is given beside it. A price and a quantity can be more
@@ -238,7 +258,7 @@ def _may_consent(book: Book, account: Account, event: ReviewRelease, waiting: _W
     if not permitted(_as_given_by(event, asked)):
         return False
     limit = limit_of(book.programme, asked, event.actor.role)
-    return limit is None or _points(book, account, asked) <= limit
+    return limit is None or points_of(book, account, asked) <= limit
 
 
 def _as_given_by(review: ReviewRelease | ReviewReject, event: Command) -> Command:
@@ -281,9 +301,9 @@ def _waiting(book: Book, account: Account, flag_id: str) -> _Waiting | Reason:
 
 
 def _decode(flag_id: str, value: bytes) -> _Waiting:
-    due_ms, event, topic, partition, offset, timestamp_ms, points, limit = decode_list(value)
+    due_ms, event, topic, partition, offset, timestamp_ms, *excess = decode_list(value)
     source = Source(topic, partition, offset, timestamp_ms, None, None)
-    return _Waiting(flag_id, due_ms, _COMMAND.validate_json(event), source, Excess(points, limit))
+    return _Waiting(flag_id, due_ms, _COMMAND.validate_json(event), source, Excess(*excess))
 
 
 def _flag_id(member: bytes, event: Command) -> str:
@@ -305,14 +325,14 @@ def _flag(
             "flag_id": waiting.flag_id,
             "state": state.value,
             "action": FlagAction.HOLD.value,
-            "detector": DETECTOR,
-            "rule_version": _VERSION,
+            "detector": waiting.excess.detector,
+            "rule_version": waiting.excess.version,
             "entity_kind": EntityKind.MEMBER.value,
             "entity_id": account.member_id,
             "member_ids": [account.member_id],
             "observed": waiting.excess.points,
             "threshold": waiting.excess.limit,
-            "window_seconds": 0,
+            "window_seconds": waiting.excess.window_s,
             "evidence": [waiting.event.event_id, *evidence],
             "explanation": explanation,
             "occurred_at": book.text(book.now_ms),

@@ -65,6 +65,7 @@ MEMBER_KINDS: Final = (
     MemberKind(b"b"),
     MemberKind(b"M"),
     MemberKind(b"S"),
+    MemberKind(b"W", single=True),
     MemberKind(b"d"),
     MemberKind(b"f"),
     MemberKind(b"n"),

@@ -79,6 +79,7 @@ def strip(book: Book, account: Account, kept: Set[bytes] = frozenset()) -> Strip
             stripped.lots.setdefault(wallet, []).append(lot)
         state.delete(thing.key)
         stripped.keys.append(thing)
+    book.watches.pop(account.member, None)
     if account.timer_ms:
         book.timers.drop(account.timer_ms, b"a" + account.member)
         account.timer_ms = 0

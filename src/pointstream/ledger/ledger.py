@@ -38,7 +38,7 @@ from pointstream.contracts.inputs import (
 )
 from pointstream.contracts.programme import Clock
 from pointstream.contracts.shadows import shadowed
-from pointstream.contracts.vocabulary import DeadLetterCode
+from pointstream.contracts.vocabulary import CommandOutcome, DeadLetterCode
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
 from pointstream.ledger.catalogue import item_published, item_withdrawn
@@ -71,6 +71,7 @@ from pointstream.ledger.state import (
 )
 from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
+from pointstream.ledger.watching import keep, look
 from pointstream.ledger.windows import Windows
 from pointstream.ledger.withholding import hold_again
 from pointstream.rules.compile import CompiledProgramme
@@ -287,7 +288,10 @@ class Ledger:
                 )
         cause = Cause(member, event, occurred_ms, source)
         handler = _HANDLERS.get(type(event), command_given)
+        looked = look(book, account, event, occurred_ms) if book.detectors.versions else None
         decision = handler(book, member, event, cause, source)
+        if looked is not None and _taken(decision):
+            keep(book, account, event, looked)
         if decision.result is not None:
             if account.erased:
                 # Remembered like all commands, but not under the member's id.
@@ -389,6 +393,7 @@ class Ledger:
             hold_again(book)
         if book.given:
             keep_given(book)
+        book.step_up = None
         if book.measured:
             settle(book)
         if book.entries:
@@ -399,6 +404,13 @@ class Ledger:
             decision.effects = book.effects
             book.effects = None
         return decision
+
+
+def _taken(decision: Decision) -> bool:
+    """Tell whether an event counts from now on, and was not refused."""
+    if decision.result is None:
+        return decision.outcome in _REMEMBERED
+    return bool(decision.result["outcome"] == CommandOutcome.ACCEPTED)
 
 
 def _too_far_in_future(book: Book, occurred_ms: int, source: Source) -> Decision:

@@ -46,6 +46,7 @@ the time until which it counts. That makes them one range for the sweep:
     O member NUL order_id                     order, with what it earned and what was refunded
     P member NUL order_id NUL seq part        points that paid for an order, lot by lot
     S member NUL day                          points sent on a local day, where a day has a limit
+    W member                                  what detectors remember of a member
 """
 
 from __future__ import annotations
@@ -129,6 +130,7 @@ __all__ = [
     "waiting_key",
     "waiting_prefix",
     "walk_key",
+    "watch_key",
 ]
 
 NEVER: Final = (1 << 64) - 1
@@ -402,6 +404,10 @@ def order_of_payment(key: bytes) -> bytes:
     """Return the key of the order that a payment's key is about."""
     member, order_id, _ = key[1:].split(b"\0", 2)
     return b"O%b\0%b" % (member, order_id)
+
+
+def watch_key(member: bytes) -> bytes:
+    return b"W" + member
 
 
 def business_key(member: bytes, what: str, *ids: str) -> bytes:

@@ -19,6 +19,7 @@ from pointstream.ledger.members import PROFILE_FIELDS, birthday_of
 from pointstream.ledger.paying import count_moved_day
 from pointstream.ledger.shares import decode_share, put_share, share_of
 from pointstream.ledger.state import merged_key, profile_key, under_way_key
+from pointstream.ledger.watching import join_watch
 
 __all__ = ["REMEMBERED", "remember"]
 
@@ -105,6 +106,11 @@ def _paid(arrival: Arrival, rest: bytes, value: bytes) -> None:
     count_moved_day(arrival.book, arrival.account.member, rest, value)
 
 
+def _watch(arrival: Arrival, rest: bytes, value: bytes) -> None:
+    """Hold both members' events against what comes from now on."""
+    join_watch(arrival.book, arrival.account.member, value)
+
+
 def _under_way(arrival: Arrival, rest: bytes, value: bytes) -> None:
     """Let an award wait on; the answer of its budget is passed on to the survivor."""
     arrival.book.state.put(under_way_key(arrival.account.member, rest.decode()), value)
@@ -129,6 +135,7 @@ REMEMBERED: Final[dict[str, Callable[[Arrival, bytes, bytes], None]]] = {
     "M": _event,
     "S": _sent,
     "b": _share,
+    "W": _watch,
     "f": _open_flag,
     "n": _redeemed,
     "s": _merged_before,

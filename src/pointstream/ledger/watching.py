@@ -1,0 +1,315 @@
+"""Watching members: what detectors find about an event, before and after it is handled.
+
+Two phases around the handler of every event of a member:
+
+    look    what the event trips, given what is remembered; nothing is written. Points of an event
+            that trips something with `hold` or `block` come under its flag from the first moment.
+            A redemption or transfer that needs a second confirmation is made to wait
+    keep    if the event was taken: what it earned or gave back is looked at, the flags are raised,
+            and it is remembered
+
+A dead letter or a rejected command leaves nothing behind, a known event gets to neither phase. What
+is remembered of a member is one value (`fraud/watch.py`), written with every event: what the sweep
+finds in the state must not depend on where a batch ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final
+
+from pointstream.contracts.detectors import Denied, Entity
+from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
+from pointstream.contracts.vocabulary import EntityKind, FlagAction, MovementType, Role
+from pointstream.contracts.wire import dumps
+from pointstream.fraud.compile import Watchers
+from pointstream.fraud.local import KIND_OF, measured
+from pointstream.fraud.sighting import Detected, Sighting
+from pointstream.fraud.watch import Watch
+from pointstream.ledger.answers import wallet_of
+from pointstream.ledger.book import Book
+from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
+from pointstream.ledger.consent import points_of
+from pointstream.ledger.moves import spendable
+from pointstream.ledger.records import Account
+from pointstream.ledger.state import watch_key
+from pointstream.ledger.suspicion import Suspicion, hold_back, raise_flag
+
+__all__ = ["DENIED", "KEPT_MS", "Looked", "join_watch", "keep", "look"]
+
+DENIED: Final = "deny_list"
+"""The detector of flags about an entity that is on the deny list."""
+
+KEPT_MS: Final = 92 * 86_400_000
+"""What is remembered of a member ends so long after the latest event; no window is longer."""
+
+_DAY_S: Final = 86_400
+_EARNED: Final = (MovementType.EARNED, MovementType.PENDING)
+_SPENDING: Final = frozenset(("points.redeem", "points.hold", "points.transfer"))
+_RETURNS: Final = frozenset(("order.refunded", "order.cancelled"))
+
+
+@dataclass(slots=True)
+class Looked:
+    """What was seen before an event was handled."""
+
+    watchers: Watchers
+    watch: Watch
+    seen: Sighting
+    parked: int
+    """How many refunds and cancellations were waiting for their order."""
+    found: list[Suspicion] = field(default_factory=list)
+
+
+def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> Looked | None:
+    """Return what an event trips, before it is handled; None if nobody watches such events."""
+    kind = KIND_OF.get(event.type)
+    watchers = book.detectors.at(occurred_ms)
+    if kind is None or watchers.idle:
+        return None
+    type_ = event.type
+    seen = Sighting(type_, kind, event.event_id, event.member_id, occurred_ms, book.now_ms)
+    device = event.device_id
+    if (
+        device is not None
+        and watchers.devices
+        and watchers.allow.of(Entity.DEVICE, device, occurred_ms) is None
+    ):
+        seen.device = device
+    if watchers.places_ms:
+        seen.place = _place(watchers, event)
+    seen.money_minor = _money(event)
+    watch = _watch(book, account.member)
+    looked = Looked(watchers, watch, seen, account.parked)
+    if watchers.allow.of(Entity.MEMBER, event.member_id, occurred_ms) is not None:
+        return looked
+    if isinstance(event, CommandEnvelope):
+        seen.points = points_of(book, account, event)
+        if type_ in _SPENDING:
+            _step_up(book, account, event, looked)
+    if not watchers.deny.empty:
+        denied = _denied(watchers, event, occurred_ms)
+        if denied is not None and book.step_up is None:
+            _refuse(book, looked, denied)
+    for detector in watchers.before[type_]:
+        detected = detector.look(seen, watch)
+        if detected is not None:
+            looked.found.append(_suspicion(detected, seen))
+    if looked.found:
+        hold_back(book, looked.found)
+    return looked
+
+
+def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> None:
+    """Raise what was found about an event that was taken, and remember the event."""
+    watchers, watch, seen = looked.watchers, looked.watch, looked.seen
+    type_ = seen.type
+    if watchers.asks_points and not isinstance(event, CommandEnvelope):
+        seen.points = _earned(book)
+    if watchers.returns_ms and (type_ in _RETURNS or (looked.parked and type_ == "order.paid")):
+        _returned(book, account, event, seen)
+    after = watchers.after[type_]
+    if after and watchers.allow.of(Entity.MEMBER, seen.member_id, seen.at_ms) is None:
+        for detector in after:
+            detected = detector.look(seen, watch)
+            if detected is not None:
+                looked.found.append(_suspicion(detected, seen))
+    if _remember(watchers, watch, seen):
+        _write(book, account.member, watch)
+    for suspicion in looked.found:
+        raise_flag(book, suspicion)
+
+
+def join_watch(book: Book, member: bytes, value: bytes) -> None:
+    """Take over what was remembered of a member who is merged into this one."""
+    if remembered_until_ms(value) <= book.now_ms:
+        return
+    watch = _watch(book, member)
+    watch.join(_decoded(value))
+    _write(book, member, watch)
+
+
+# --- what is remembered -------------------------------------------------------------------------
+
+
+def _remember(watchers: Watchers, watch: Watch, seen: Sighting) -> bool:
+    """Add an event to what is remembered; whether there was anything to add."""
+    changed = False
+    late_ms = seen.now_ms if seen.now_ms > seen.at_ms else 0
+    if seen.type in watchers.rows:
+        row = [
+            seen.at_ms,
+            seen.kind,
+            seen.money_minor,
+            seen.points,
+            seen.event_id,
+            seen.device,
+            late_ms,
+        ]
+        watch.add_row(row, seen.now_ms, watchers.rows_ms)
+        changed = True
+    if seen.device is not None:
+        watch.see_device(seen.device, seen.at_ms)
+        changed = True
+    if seen.place is not None:
+        place = [seen.at_ms, *seen.place, seen.event_id, late_ms]
+        watch.add_place(place, seen.now_ms, watchers.places_ms)
+        changed = True
+    if seen.returned is not None:
+        percent, after_ms = seen.refunded_percent, seen.at_ms - seen.paid_ms
+        back = [seen.at_ms, seen.returned, seen.event_id, percent, after_ms, late_ms]
+        watch.add_return(back, seen.now_ms, watchers.returns_ms)
+        changed = True
+    for counter in watchers.counters[seen.type]:
+        value = measured(counter.measure, seen)
+        if value:
+            bucket = seen.at_ms // counter.bucket_ms
+            watch.count(counter.name, bucket, value, counter.keep)
+            changed = True
+    if changed and len(watch.counts) > len(watchers.counted):
+        watch.forget_counts(watchers.counted)
+    return changed
+
+
+def _watch(book: Book, member: bytes) -> Watch:
+    watch = book.watches.get(member)
+    if watch is None:
+        value = book.state.get(watch_key(member))
+        watch = Watch() if value is None else _decoded(value)
+        book.watches[member] = watch
+    if watch.until_ms and watch.until_ms <= book.now_ms:
+        # The sweep may have been by or not: it is over in any case.
+        watch = book.watches[member] = Watch()
+    return watch
+
+
+def _decoded(value: bytes) -> Watch:
+    return Watch.of_fields(remembered_body(value), remembered_until_ms(value))
+
+
+def _write(book: Book, member: bytes, watch: Watch) -> None:
+    new = not watch.until_ms
+    watch.until_ms = book.now_ms + KEPT_MS
+    value = remembered(watch.until_ms, dumps(watch.fields()))
+    if new:
+        book.memory.put(watch_key(member), value)
+    else:
+        book.state.put(watch_key(member), value)
+
+
+# --- what is seen of an event -------------------------------------------------------------------
+
+
+def _place(watchers: Watchers, event: MemberEvent) -> tuple[float, float] | None:
+    if event.geo is not None:
+        return event.geo.lat, event.geo.lon
+    if event.store_id is not None and event.channel in watchers.store_channels:
+        return watchers.places.get(event.store_id)
+    return None
+
+
+def _money(event: Any) -> int:
+    for name in ("paid_minor", "refunded_minor", "value_minor"):
+        money: int | None = getattr(event, name, None)
+        if money is not None:
+            return money
+    return 0
+
+
+def _earned(book: Book) -> int:
+    """Return what the event has earned that can be spent, now or later."""
+    wallets = book.programme.wallets
+    return sum(
+        entry["amount"]
+        for entry in book.entries
+        if entry["type"] in _EARNED and wallets[entry["wallet"]].spendable
+    )
+
+
+def _returned(book: Book, account: Account, event: Any, seen: Sighting) -> None:
+    """Note which order was given back, and how much of it by now."""
+    order_id: str = event.order_id
+    order = book.order(account.member, order_id)
+    if order is None or not (order.cancelled or order.refunded_minor or order.returned):
+        return
+    seen.returned = blake2b(order_id.encode(), digest_size=6).hexdigest()
+    seen.paid_ms = order.earned_ms
+    whole = order.cancelled or not order.paid_minor
+    seen.refunded_percent = 100 if whole else order.refunded_minor * 100 // order.paid_minor
+
+
+# --- what is suspicious -------------------------------------------------------------------------
+
+
+def _step_up(book: Book, account: Account, event: CommandEnvelope, looked: Looked) -> None:
+    """Let a command wait that a detector says needs a second confirmation."""
+    seen, watch = looked.seen, looked.watch
+    detectors = looked.watchers.steps[seen.type]
+    if not detectors:
+        return
+    available = spendable(book, account, wallet_of(event), max(book.now_ms, seen.at_ms))
+    if seen.points > available or account.frozen:
+        return  # It is rejected anyhow: nobody needs to be asked.
+    for detector in detectors:
+        detected = detector.look(seen, watch, available)
+        if detected is None:
+            continue
+        if not detector.waits:
+            looked.found.append(_suspicion(detected, seen))
+        elif book.step_up is None:
+            book.step_up = detected
+
+
+def _denied(watchers: Watchers, event: MemberEvent, at_ms: int) -> Denied | None:
+    entities: list[tuple[Entity, str | None]] = [
+        (Entity.MEMBER, event.member_id),
+        (Entity.DEVICE, event.device_id),
+        (Entity.IP, event.ip),
+        (Entity.STORE, event.store_id),
+    ]
+    if isinstance(event, CommandEnvelope) and event.actor.role is Role.STORE:
+        entities.append((Entity.STAFF, event.actor.id))
+    for entity, id_ in entities:
+        denied = watchers.deny.of(entity, id_, at_ms)
+        if denied is not None:
+            return denied
+    return None
+
+
+def _refuse(book: Book, looked: Looked, denied: Denied) -> None:
+    """Deal with an event of an entity that is on the deny list."""
+    seen = looked.seen
+    why = f" ({denied.reason})" if denied.reason else ""
+    detected = Detected(
+        DENIED,
+        looked.watchers.denying,
+        denied.action,
+        1,
+        0,
+        _DAY_S,
+        (seen.event_id,),
+        f"member {seen.member_id} sent {seen.type} with the {denied.entity} {denied.id}, which is"
+        f" on the deny list{why}: release if the member is known to you, else reject",
+    )
+    if seen.type in _SPENDING and denied.action is not FlagAction.FLAG:
+        book.step_up = detected
+    else:
+        looked.found.append(_suspicion(detected, seen))
+
+
+def _suspicion(detected: Detected, seen: Sighting) -> Suspicion:
+    return Suspicion(
+        detected.detector,
+        detected.version,
+        detected.action,
+        EntityKind.MEMBER,
+        seen.member_id,
+        detected.observed,
+        detected.threshold,
+        detected.window_s,
+        tuple((seen.member_id, event_id) for event_id in detected.events),
+        (seen.member_id,),
+        detected.explanation,
+        seen.at_ms,
+    )

@@ -1,0 +1,83 @@
+"""The same input gives the same flags and the same bytes, however it is cut into batches."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from ledger_support import DAY_MS, START_MS, Bench
+from watch_support import HOUR_MS, MINUTE_MS, OFTEN, detector, watched
+
+ALL = (
+    OFTEN,
+    detector("velocity", types=["order.paid"], measure="points", limit=900, within="PT6H")
+    | {"action": "hold"},
+    detector("velocity", id="days", types=["order.paid"], limit=9, within="P2D"),
+    detector("spike", types=["order.paid"], measure="money", floor=50_000, min_history=3),
+    detector("travel"),
+    detector("refund_loop", limit=1, within="P7D", share_percent=20),
+    detector("takeover", within="PT24H"),
+    detector("large_spend", points=900),
+    detector("distinct", entity="member", of="device", limit=2, within="PT1H"),
+)
+PLACES = ({"lat": 31.2, "lon": 121.5}, {"lat": 39.9, "lon": 116.4}, {"lat": 31.3, "lon": 121.4})
+
+
+def stream(seed: int) -> list[tuple[int, dict[str, Any]]]:
+    """Events of three busy members with times of arrival; late, unordered, some given twice."""
+    dice = Random(seed)
+    now_ms, events = START_MS, []
+    for nth in range(160):
+        now_ms += dice.choice((0, 500, MINUTE_MS, HOUR_MS, DAY_MS if nth % 40 == 0 else 0))
+        member = f"m{dice.randrange(3)}"
+        envelope = {
+            "member": member,
+            "event_id": f"e{nth}",
+            "occurred_ms": now_ms - dice.choice((0, 0, 2_000, 2 * HOUR_MS)),
+            "device_id": f"d{dice.randrange(4)}",
+            "geo": dice.choice(PLACES),
+        }
+        kind = dice.randrange(5)
+        if kind < 2:
+            told = {"type_": "checkin.recorded", **envelope}
+        elif kind == 2:
+            paid = dice.choice((10_00, 100_00, 1_000_00))
+            told = {"type_": "order.paid", "order_id": f"o{nth}", "currency": "CNY"}
+            told |= {"paid_minor": paid, **envelope}
+        elif kind == 3:
+            told = {"type_": "order.cancelled", "order_id": f"o{dice.randrange(nth + 1)}"}
+            told |= envelope
+        else:
+            told = {"type_": "points.redeem", "points": dice.choice((10, 500, 1_000))}
+            told |= {"actor": {"id": member, "role": "member"}, **envelope}
+        events.append((now_ms, told))
+        if nth % 9 == 0:
+            events.append((now_ms, told))
+    return events
+
+
+def run(events: list[tuple[int, dict[str, Any]]], batch: int, restart: bool = False) -> Bench:
+    bench = Bench(watched(*ALL), batch=batch)
+    for nth, (now_ms, told) in enumerate(events):
+        bench.now_ms = now_ms
+        bench.give(**told)
+        if restart and nth % 10 == 0:
+            bench.flush()
+            bench.restart()
+    bench.flush()
+    return bench
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_batches_and_restarts_make_no_difference(seed: int) -> None:
+    """Flags, entries and every byte of the state, with what is remembered of members."""
+    events = stream(seed)
+    one = run(events, 1)
+    raised = {flag["detector"] for flag in one.flags}
+    assert len(raised) >= 5, raised
+    assert any(key[:1] == b"W" for key in one.state.values)
+    for other in (run(events, 7), run(events, 10_000), run(events, 3, restart=True)):
+        assert other.flags == one.flags
+        assert other.entries == one.entries
+        assert other.state.values == one.state.values
