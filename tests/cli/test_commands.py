@@ -37,6 +37,7 @@ def _said(result: Result) -> str:
         ["worker"],
         ["topics", "create"],
         ["topics", "check"],
+        ["topics", "acls"],
         ["config", "show"],
         ["config", "check"],
         ["generate"],

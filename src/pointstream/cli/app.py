@@ -12,6 +12,7 @@ import typer
 
 from pointstream.cli import (
     account,
+    acls,
     catalogue,
     config,
     demo,
@@ -69,6 +70,7 @@ def _options(
 app.command(epilog=demo.DEMO_EXAMPLES)(demo.demo)
 app.command(epilog=service.WORKER_EXAMPLES)(service.worker)
 app.add_typer(service.topics_app)
+service.topics_app.command("acls", epilog=acls.ACLS_EXAMPLES)(acls.acls)
 app.add_typer(config.config_app)
 app.command(epilog=stream.GENERATE_EXAMPLES)(stream.generate)
 app.command(epilog=stream.PUBLISH_EXAMPLES)(stream.publish)

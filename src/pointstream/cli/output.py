@@ -29,6 +29,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pointstream.engine.topics import TopicsError, TopicsForbiddenError
 from pointstream.operations.access import LACKS_RIGHTS, AccessError, access_of, refusal_of
+from pointstream.operations.acls import AclsError
 from pointstream.operations.broker import BrokerError
 from pointstream.operations.publish import MissingTopicError
 from pointstream.operations.reading import NoTopicsError
@@ -178,7 +179,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
         except MappingError as error:
             fail(str(error), USAGE)
-        except (BrokerError, MissingTopicError, NoTopicsError) as error:
+        except (AclsError, BrokerError, MissingTopicError, NoTopicsError) as error:
             fail(str(error))
         except AccessError as error:
             fail(str(error), USAGE)
@@ -187,13 +188,13 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except TopicsError as error:
             if isinstance(error.__cause__, KafkaConnectionError):
                 fail(_why_refused() or f"{error}. {_NO_BROKER}")
-            fail(str(error))
+            fail((_why_refused() if error.__cause__ is not None else None) or str(error))
         except (KafkaConnectionError, KafkaTimeoutError, ConnectionError) as error:
             fail(_why_refused() or f"no Kafka broker answers: {error}. {_NO_BROKER}")
         except KafkaError as error:
             if isinstance(error, _FORBIDDEN):
                 fail(f"The Kafka broker does not allow this: {error!r}; {LACKS_RIGHTS}")
-            fail(f"The Kafka broker refused: {error!r}")
+            fail(_why_refused() or f"The Kafka broker refused: {error!r}")
         except KeyboardInterrupt:
             notes.print("interrupted")
             raise typer.Exit(130) from None

@@ -36,6 +36,7 @@ from pointstream.contracts.programme import Programme
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.wire import epoch_ms
 from pointstream.ledger import Ledger
+from pointstream.operations.access import access_of
 from pointstream.operations.documents import DocumentInvalid, read_text
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.rulecheck import check_rule_files
@@ -164,7 +165,7 @@ def _sound(file: Path, programme: Programme, from_ms: int) -> list[RuleSet]:
 async def _simulate(settings: Settings, plan: Plan, *, quiet: bool) -> Simulation:
     with reading_bar(quiet) as bar:
         task = bar.add_task("replaying", total=1.0)
-        async with CommittedReader(settings.bootstrap_servers, fetch_bytes=4 << 20) as reader:
+        async with CommittedReader(access_of(settings), fetch_bytes=4 << 20) as reader:
             return await simulate(
                 reader,
                 settings.topic_prefix,

@@ -19,7 +19,12 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from pointstream.engine.access import Access
 from pointstream.operations.settings import Settings
-from pointstream.operations.tokens import ClientCredentials, TokenFile, TokenUnavailable
+from pointstream.operations.tokens import (
+    ClientCredentials,
+    TokenFile,
+    TokenUnavailable,
+    heed_refusals,
+)
 
 __all__ = ["LACKS_RIGHTS", "AccessError", "Refusal", "access_of", "refusal_of"]
 
@@ -108,6 +113,7 @@ def _secret(settings: Settings, name: str) -> str | None:
 
 
 def _tokens(settings: Settings) -> TokenFile | ClientCredentials:
+    heed_refusals()
     if settings.kafka_oauth_token_file is not None:
         return TokenFile(settings.kafka_oauth_token_file)
 
@@ -152,7 +158,7 @@ async def _knock(access: Access, host: str, port: int) -> None:
     timeout_ms = int(_ANSWER_SECONDS * 1000)
     connection = await create_conn(host, port, request_timeout_ms=timeout_ms, **access.security)
     try:
-        # A token that is refused is only told by the request behind it.
+        # A client without the certificate that is asked for learns it behind the handshake.
         await connection.send(MetadataRequest([]))
     finally:
         connection.close()
@@ -185,14 +191,14 @@ def _refusal(access: Access, server: str, error: Exception) -> Refusal | None:
             )
         case TokenUnavailable():
             return Refusal(str(error), False)
-        case SaslAuthenticationFailed() if mechanism != "OAUTHBEARER":
-            user = access.security.get("sasl_plain_username")
+        case SaslAuthenticationFailed() if "sasl_plain_username" in access.security:
+            user = access.security["sasl_plain_username"]
             return Refusal(
                 f"{server} does not let the user {user} in with this password ({mechanism}); "
                 "correct kafka_username and kafka_password, or have the user made there",
                 True,
             )
-        case SaslAuthenticationFailed() | KafkaConnectionError() if mechanism == "OAUTHBEARER":
+        case SaslAuthenticationFailed():
             return Refusal(f"{server} does not take this client's token ({_answer(error)})", False)
         case UnsupportedSaslMechanismError() | IllegalSaslStateError():
             return Refusal(
@@ -204,8 +210,13 @@ def _refusal(access: Access, server: str, error: Exception) -> Refusal | None:
             return None
         case KafkaConnectionError():
             return Refusal(
-                f"{server} takes the connection and closes it; "
-                f"does its listener fit kafka_security_protocol {protocol}?",
+                f"{server} takes the connection and closes it; does its listener fit "
+                f"kafka_security_protocol {protocol}"
+                + (
+                    ", and ask for no certificate (kafka_client_cert_file)?"
+                    if "ssl_context" in access.security
+                    else "?"
+                ),
                 False,
             )
         case KafkaError():

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aiokafka import conn
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.errors import KafkaError
+from aiokafka.conn import OAuthAuthenticator
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
-__all__ = ["ClientCredentials", "TokenFile", "TokenUnavailable"]
+__all__ = ["ClientCredentials", "TokenFile", "TokenUnavailable", "heed_refusals"]
 
 _ANSWER_SECONDS = 10.0
 #: A token is used for this part of its life, so that none ends on its way to the broker.
@@ -116,6 +118,24 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         if not isinstance(told, dict) or not told.get("access_token"):
             raise TokenUnavailable(f"{self._url} answers without an access_token")
         return told
+
+
+class _Attentive(OAuthAuthenticator):  # type: ignore[misc]
+    """aiokafka's, which takes whatever a broker answers to a token for a welcome.
+
+    By RFC 7628, 3.2.2, a welcome is empty, and a refusal says why. Taken for a welcome, the answers
+    to all further requests would be read as something that they are not.
+    """
+
+    async def step(self, payload: bytes | None) -> Any:
+        if self._token_sent and payload:
+            raise SaslAuthenticationFailed(payload.decode(errors="replace"))
+        return await super().step(payload)
+
+
+def heed_refusals() -> None:
+    """Have every client of this process notice that its token is refused."""
+    conn.OAuthAuthenticator = _Attentive
 
 
 def _reason_in(error: urllib.error.HTTPError) -> str:
