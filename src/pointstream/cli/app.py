@@ -15,6 +15,7 @@ from pointstream.cli import (
     acls,
     catalogue,
     config,
+    contracts,
     demo,
     forecast,
     rulefiles,
@@ -72,6 +73,7 @@ app.command(epilog=service.WORKER_EXAMPLES)(service.worker)
 app.add_typer(service.topics_app)
 service.topics_app.command("acls", epilog=acls.ACLS_EXAMPLES)(acls.acls)
 app.add_typer(config.config_app)
+app.add_typer(contracts.contracts_app)
 app.command(epilog=stream.GENERATE_EXAMPLES)(stream.generate)
 app.command(epilog=stream.PUBLISH_EXAMPLES)(stream.publish)
 app.add_typer(catalogue.catalogue_app)

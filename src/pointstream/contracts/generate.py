@@ -1,9 +1,10 @@
-"""Writes `schemas/`: a JSON Schema for every record, and one AsyncAPI document over all topics.
+"""Writes `schemas/`: a JSON Schema for every record, one AsyncAPI document over all topics, and a
+page about them.
 
     python -m pointstream.contracts.generate schemas            write them
     python -m pointstream.contracts.generate schemas --check    exit 1 unless they are current
 
-Only JSON files are written or compared; whatever else lies in the directory is left alone.
+What is not generated is left alone: `README.md`, and the releases in `released/`.
 """
 
 import json
@@ -17,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 from pointstream.contracts import outputs
 from pointstream.contracts.inputs import InputEvent
+from pointstream.contracts.topic_page import topic_page
 from pointstream.contracts.topics import TopicSpec, topic_specs
 
 __all__ = ["CONTRACT_VERSION", "documents", "main"]
@@ -54,10 +56,11 @@ def documents() -> dict[str, str]:
         for suffix, model in _OUTPUTS.items()
     }
     everything = {**schemas, "asyncapi.json": _asyncapi()}
-    return {
+    texts = {
         path: json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         for path, document in sorted(everything.items())
     }
+    return {**texts, "topics.md": topic_page(everything["asyncapi.json"], schemas)}
 
 
 def _output_name(suffix: str) -> str:
@@ -230,7 +233,8 @@ def main(arguments: Sequence[str]) -> int:
     wanted = documents()
     there = {
         str(path.relative_to(directory)): path.read_text(encoding="utf-8")
-        for path in directory.rglob("*.json")
+        for pattern in ("*.json", "*puts/*.json", "topics.md")
+        for path in directory.glob(pattern)
     }
     stale = sorted(
         path for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path)
