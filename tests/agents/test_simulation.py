@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ from pointstream.engine.driver import EngineTestDriver
 from pointstream.engine.records import Target
 from pointstream.ledger import Ledger
 from pointstream.operations.placement import partition_of
-from pointstream.operations.simulation import NothingRecorded, Plan, Simulation
+from pointstream.operations.simulation import NothingRecorded, Plan, Simulation, page
 from pointstream.rules import compile_programme
 
 from . import recorded
@@ -373,3 +374,71 @@ def test_with_the_clock_of_the_events_the_span_is_theirs() -> None:
     assert found.verdict.identical
     assert found.within == 2
     assert figures(found)["points awarded"] == (20, 40)
+
+
+def test_members_are_told_by_what_they_were_given_when_nothing_of_it_is_left() -> None:
+    """Given points that expire within the span, when a candidate gives more, then nobody has more
+    at the end, and who was given more is told all the same."""
+    short = {"id": "points", "expiry": {"days": 1}}
+    past = Past(programme(wallets=[short]))
+    past.order(FROM_MS + 1, MEMBERS[0], "o", 10)
+    past.order(TO_MS - 1, MEMBERS[1], "later", 10, occurred_ms=NOW_MS)
+
+    found = past.with_candidate(spend(points=3))
+
+    assert (found.accounts.given_more, found.accounts.more) == (1, 0)
+    assert [(line.name, line.real, line.other) for line in found.members()] == [(MEMBERS[0], 0, 0)]
+    assert found.given() == [20]
+    assert found.awarded
+
+
+def test_a_candidate_that_rewards_nothing_of_the_span_is_told_of() -> None:
+    """Given an order that happened before the span and came in it, when it is simulated, then the
+    candidate has awarded nothing."""
+    past = Past()
+    past.order(FROM_MS + 1, MEMBERS[0], "late", 10, occurred_ms=NOW_MS)
+
+    found = past.with_candidate(spend(points=3))
+
+    assert not found.awarded
+    assert differences(found) == []
+
+
+def test_the_page_is_whole_and_shows_names_as_text() -> None:
+    """Given a shop with markup for a name, when the page is written, then it is text there, every
+    tag is closed, and nothing is loaded from elsewhere."""
+    past = Past()
+    past.order(FROM_MS + 1, MEMBERS[0], "o", 1_000, store_id="<script>alert(1)</script>")
+    past.order(FROM_MS + DAY_MS, MEMBERS[1], "p", 10)
+
+    html = page(past.with_candidate(spend(points=2)), top=10)
+
+    checker = _Tags()
+    checker.feed(html)
+    assert checker.open == []
+    assert {"svg", "table", "polyline", "rect"} <= checker.seen
+    assert not {"script", "link", "img", "iframe"} & checker.seen
+    assert "&lt;script&gt;alert(1)" in html
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "+1,010" in html
+
+
+class _Tags(HTMLParser):
+    """What is open at the end, and which tags there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag

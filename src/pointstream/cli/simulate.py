@@ -43,13 +43,17 @@ from pointstream.operations.rulecheck import check_rule_files
 from pointstream.operations.rulefiles import highest, read_rule_file
 from pointstream.operations.settings import Settings
 from pointstream.operations.simulation import (
+    NOTHING_AWARDED,
     Line,
     MakeJob,
     NothingRecorded,
     Plan,
     ReplayFailed,
     Simulation,
+    members_words,
+    page,
     simulate,
+    verdict_words,
 )
 from pointstream.rules.compile import CompiledProgramme
 
@@ -93,6 +97,15 @@ def simulate_rules(
     top: Annotated[
         int, typer.Option("--top", min=0, max=100_000, help="Rules, shops and members told of.")
     ] = 10,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            dir_okay=False,
+            help="Also write a page with plots. It needs nothing else, and no network.",
+        ),
+    ] = None,
     programme_file: ProgrammeOption = None,
     as_json: JsonOption = False,
     bootstrap_servers: BootstrapOption = None,
@@ -114,6 +127,8 @@ def simulate_rules(
     to_ms = int(time.time() * 1000) if end is None else _moment_ms(end, zone, end=True)
     if to_ms <= from_ms:
         fail(f"the span is empty: it ends ({end or 'now'}) before it begins ({begin})", USAGE)
+    if html is not None and not html.absolute().parent.is_dir():
+        fail(f"{html} cannot be written: there is no directory {html.parent}", USAGE)
     plan = Plan(
         programme,
         _sound(file, programme, from_ms),
@@ -126,12 +141,22 @@ def simulate_rules(
         found = asyncio.run(_simulate(settings, plan, quiet=as_json))
     except (NothingRecorded, ReplayFailed) as error:
         fail(str(error))
+    if html is not None:
+        _write(html, page(found, top=top))
     if as_json:
         answer_json(found.as_json())
     else:
         _print(found, top, zone)
     if not found.sound:
         raise typer.Exit(FAILED)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}", USAGE)
+    notes.print(Text(f"Written: {path}"), soft_wrap=True)
 
 
 def _moment_ms(text: str, zone: tzinfo, *, end: bool) -> int:
@@ -208,61 +233,47 @@ def _print(found: Simulation, top: int, zone: tzinfo) -> None:
     tiers = found.tiers()
     _table("members by tier at the end", [members for members, _ in tiers])
     _table("points outstanding by tier at the end", [points for _, points in tiers])
-    accounts = found.accounts
-    title = (
-        f"points of members at the end: of {accounts.members:,}, {accounts.more:,} would have"
-        f" more and {accounts.less:,} less"
-    )
-    _table(title, found.members(), top)
+    _table(members_words(found), found.members(), top, given=found.given())
     for member in sorted(found.real.watched):
         _print_member(found, member)
 
 
 def _print_verdict(found: Simulation) -> None:
-    verdict = found.verdict
+    words = verdict_words(found)
     if found.sound:
-        console.print(
-            f"The replay by the real rules gives all {verdict.same:,} ledger entries byte for"
-            " byte as they were written.",
-            style="green",
-        )
-        return
-    said = [
-        f"{verdict.other:,} ledger entries are not as the replay by the real rules makes them,"
-        f" {verdict.same:,} are."
-    ]
-    if verdict.first is not None:
-        first = verdict.first
-        said.append(
-            f"The first, of {first.member_id} (partition {first.partition}): written"
-            f" {first.written}; replayed {first.replayed}."
-        )
-    if found.begins_late:
-        said.append("The journal's beginning is gone: what was taken before is not known.")
-    for topic, count in sorted(found.lost.items()):
-        said.append(f"{count:,} inputs that were taken are gone from {topic}.")
-    said.append(
-        "So what follows compares two replays, and not with what happened. Were inputs deleted by"
-        " retention, or was the programme another one then?"
-    )
-    notes.print(Text("Not what happened: ", style="bold red") + Text(" ".join(said)))
+        console.print(Text(words, style="green"))
+    else:
+        notes.print(Text(words, style="bold red"))
+    if not found.awarded:
+        notes.print(Text(NOTHING_AWARDED, style="yellow"))
 
 
-def _table(title: str, lines: list[Line], top: int | None = None) -> None:
+def _table(
+    title: str, lines: list[Line], top: int | None = None, *, given: list[int] | None = None
+) -> None:
     if not lines:
         return
     shown = lines if top is None else lines[:top]
     table = Table("", title=title, title_justify="left", title_style="bold", show_edge=False)
     for name in ("as it was", "would be", "difference"):
         table.add_column(name, justify="right")
-    for line in shown:
-        style = "" if not line.difference else "green" if line.difference > 0 else "red"
-        difference = Text(f"{line.difference:+,}" if line.difference else "-", style=style)
-        table.add_row(Text(line.name), f"{line.real:,}", f"{line.other:,}", difference)
+    if given is not None:
+        table.add_column("given", justify="right")
+    for place, line in enumerate(shown):
+        figures = Text(f"{line.real:,}"), Text(f"{line.other:,}")
+        cells = [Text(line.name), *figures, _signed(line.difference)]
+        if given is not None:
+            cells.append(_signed(given[place]))
+        table.add_row(*cells)
     console.print()
     console.print(table)
     if len(shown) < len(lines):
         console.print(f"… and {len(lines) - len(shown):,} more; --top tells more", style="dim")
+
+
+def _signed(value: int) -> Text:
+    style = "" if not value else "green" if value > 0 else "red"
+    return Text(f"{value:+,}" if value else "-", style=style)
 
 
 def _named(line: Line) -> Line:

@@ -13,16 +13,22 @@ shop, day and tier, not per member.
 
 from __future__ import annotations
 
+from pointstream.operations.simulation.page import page
 from pointstream.operations.simulation.replay import ReplayFailed
 from pointstream.operations.simulation.result import Line, Simulation
 from pointstream.operations.simulation.run import MakeJob, NothingRecorded, Plan, simulate
+from pointstream.operations.simulation.words import NOTHING_AWARDED, members_words, verdict_words
 
 __all__ = [
+    "NOTHING_AWARDED",
     "Line",
     "MakeJob",
     "NothingRecorded",
     "Plan",
     "ReplayFailed",
     "Simulation",
+    "members_words",
+    "page",
     "simulate",
+    "verdict_words",
 ]

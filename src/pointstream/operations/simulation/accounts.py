@@ -6,7 +6,7 @@ Both states are read side by side in the order of the members: only those who di
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
 from typing import Final
@@ -37,15 +37,17 @@ class Outstanding:
 
 @dataclass(frozen=True, slots=True, order=True)
 class MemberDifference:
-    """A member who has more or less with the candidate, in points over all wallets that count."""
+    """A member for whom something differs, in points over all wallets that count."""
 
     size: int
-    """How much, without the sign."""
+    """How much, without the sign: of what is there at the end or of what was given, the larger."""
     member_id: str
     real: int
+    """What the member has at the end, by the real rules, ..."""
     other: int
-    real_tier: str | None = field(compare=False, default=None)
-    other_tier: str | None = field(compare=False, default=None)
+    """... and with the candidate."""
+    given: int
+    """How much more was given with the candidate, less what refunds took back."""
 
 
 @dataclass
@@ -61,14 +63,18 @@ class Accounts:
 
     spendable: frozenset[str]
     """The wallets whose points are owed."""
-    ladders: dict[str, str]
-    """By id of a ladder, the tier that everybody begins with."""
+    ladders: Mapping[str, Sequence[str]]
+    """By id of a ladder, its tiers in rising order."""
     top: int
     """So many members are kept."""
     members: int = 0
     more: int = 0
     """Members who have more with the candidate, ..."""
     less: int = 0
+    """... and less."""
+    given_more: int = 0
+    """Members to whom more was given with the candidate, ..."""
+    given_less: int = 0
     """... and less."""
     real: _Side = field(default_factory=_Side)
     other: _Side = field(default_factory=_Side)
@@ -112,22 +118,17 @@ class Accounts:
             tiers = self._tier(real, ladder), self._tier(other, ladder)
             if tiers[0] != tiers[1]:
                 self.moved_tiers[ladder, *tiers] += 1
-        if not more:
-            return
-        self.more += more > 0
-        self.less += more < 0
-        step = sum(abs(more) >= bound for bound in _STEPS)
-        self.steps[step if more > 0 else -step] += 1
-        if self.top:
-            first = next(iter(self.ladders), None)
-            difference = MemberDifference(
-                abs(more),
-                either.member_id,
-                has[0],
-                has[1],
-                None if first is None else self._tier(real, first),
-                None if first is None else self._tier(other, first),
-            )
+        given = _given(other, self.spendable) - _given(real, self.spendable)
+        self.given_more += given > 0
+        self.given_less += given < 0
+        if more:
+            self.more += more > 0
+            self.less += more < 0
+            step = sum(abs(more) >= bound for bound in _STEPS)
+            self.steps[step if more > 0 else -step] += 1
+        if self.top and (more or given):
+            size = max(abs(more), abs(given))
+            difference = MemberDifference(size, either.member_id, has[0], has[1], given)
             if len(self._top) < self.top:
                 heappush(self._top, difference)
             else:
@@ -155,7 +156,18 @@ class Accounts:
 
     def _tier(self, account: Account | None, ladder: str) -> str:
         rank = None if account is None else account.tiers.get(ladder)
-        return self.ladders[ladder] if rank is None else rank.tier
+        return self.ladders[ladder][0] if rank is None else rank.tier
+
+
+def _given(account: Account | None, wallets: frozenset[str]) -> int:
+    """What rules have given a member in the whole life, less what refunds took back."""
+    if account is None:
+        return 0
+    return sum(
+        totals.earned - totals.reversed
+        for name, totals in account.wallets.items()
+        if name in wallets
+    )
 
 
 def _accounts(state: StateReader) -> Iterator[tuple[bytes, bytes]]:

@@ -12,6 +12,7 @@ from pointstream.contracts.wire import rfc3339
 from pointstream.operations.simulation.accounts import Accounts, Outstanding
 from pointstream.operations.simulation.tally import Awards, Entry, Tally
 from pointstream.operations.simulation.verdict import Verdict
+from pointstream.rules.compile import compile_rule_set
 
 __all__ = ["Line", "Simulation"]
 
@@ -71,6 +72,12 @@ class Simulation:
     def per_second(self) -> float:
         """Inputs per second."""
         return self.records / self.seconds if self.seconds else 0.0
+
+    @property
+    def awarded(self) -> bool:
+        """Whether a rule of the candidates gave anything."""
+        hashes = {compile_rule_set(rule_set).hash for rule_set in self.rule_sets}
+        return any(hash_ in hashes for hash_, _ in self.other.rules)
 
     @property
     def sound(self) -> bool:
@@ -133,15 +140,20 @@ class Simulation:
         """By ladder and tier: members, and what they have, at the end."""
         real, other = self.accounts.real.tiers, self.accounts.other.tiers
         found = []
-        for key in sorted({*real, *other}):
-            name = " ".join(key)
-            ours, theirs = real.get(key, [0, 0]), other.get(key, [0, 0])
-            found.append((Line(name, ours[0], theirs[0]), Line(name, ours[1], theirs[1])))
+        for ladder, tiers in self.accounts.ladders.items():
+            for tier in tiers:
+                ours, theirs = real.get((ladder, tier), (0, 0)), other.get((ladder, tier), (0, 0))
+                name = f"{ladder} {tier}"
+                found.append((Line(name, ours[0], theirs[0]), Line(name, ours[1], theirs[1])))
         return found
 
     def members(self) -> list[Line]:
-        """The members who differ most."""
+        """The members who differ most, and what they have at the end."""
         return [Line(each.member_id, each.real, each.other) for each in self.accounts.differing]
+
+    def given(self) -> list[int]:
+        """How much more those members were given."""
+        return [each.given for each in self.accounts.differing]
 
     def spread(self) -> list[tuple[str, int, int]]:
         """How many members would have less, and more, by how many points."""
@@ -168,6 +180,7 @@ class Simulation:
             "to": rfc3339(self.to_ms),
             "time_zone": self.time_zone,
             "sound": self.sound,
+            "candidate_awarded": self.awarded,
             "baseline": {
                 "identical": self.verdict.identical,
                 "entries_equal": self.verdict.same,
@@ -209,11 +222,16 @@ class Simulation:
                 "all": self.accounts.members,
                 "with_more": self.accounts.more,
                 "with_less": self.accounts.less,
+                "given_more": self.accounts.given_more,
+                "given_less": self.accounts.given_less,
                 "spread": [
                     {"points": words, "less": less, "more": more}
                     for words, less, more in self.spread()
                 ],
-                "top": [line.as_json() for line in self.members()],
+                "top": [
+                    {**line.as_json(), "given_difference": given}
+                    for line, given in zip(self.members(), self.given(), strict=True)
+                ],
             },
             "changed_entries": {
                 member: [{"was": was, "would_be": be} for was, be in self.changed_entries(member)]

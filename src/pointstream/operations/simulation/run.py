@@ -193,7 +193,7 @@ async def _open(
 def _accounts(programme: CompiledProgramme, top: int) -> Accounts:
     return Accounts(
         frozenset(name for name, wallet in programme.wallets.items() if wallet.spendable),
-        {ladder.id: ladder.first for ladder in programme.ladders},
+        {ladder.id: [tier.id for tier in ladder.tiers] for ladder in programme.ladders},
         top,
     )
 
