@@ -46,8 +46,9 @@ class MemoryReader:
             yield found[first : first + 100]
 
     def _log(self, topic: str, partition: int) -> list[Record | None]:
-        # The driver has a name of its own for the journal.
-        name = "journal" if topic.endswith("internal.journal") else topic
+        # The driver has names of its own for the journal and the changelog.
+        own = ("journal", "changelog")
+        name = next((name for name in own if topic.endswith(f"internal.{name}")), topic)
         return self._topics.get(Target(name, partition), [])
 
 

@@ -52,6 +52,7 @@ def _said(result: Result) -> str:
         ["rules", "publish"],
         ["rules", "withdraw"],
         ["rules", "shadow"],
+        ["rules", "why"],
         ["rules", "history"],
         ["rules", "list"],
         ["watch"],
@@ -101,6 +102,8 @@ def test_an_unreachable_broker_is_told_in_a_sentence(command: list[str]) -> None
     ("arguments", "says"),
     [
         (["publish", "nowhere.jsonl"], "can't read nowhere.jsonl"),
+        (["rules", "why"], "name one event"),
+        (["rules", "why", "e1", "--order", "o1"], "name one event"),
         (["publish", "orders.csv"], "needs --type"),
         (["publish", "-", "--map", "a=b"], "needs --type"),
         (["publish", "-", "--topic", "orders"], "--no-validate"),

@@ -26,6 +26,7 @@ from pointstream.cli import (
     simulate,
     stream,
     watch,
+    why,
 )
 from pointstream.cli.output import console
 from pointstream.operations.settingsfile import FILE_VARIABLE
@@ -81,6 +82,7 @@ app.add_typer(rules.rules_app)
 rules.rules_app.command(epilog=rulefiles.CHECK_EXAMPLES)(rulefiles.check)
 rules.rules_app.command(epilog=rulefiles.DIFF_EXAMPLES)(rulefiles.diff)
 rules.rules_app.command(epilog=ruletemplates.NEW_EXAMPLES)(ruletemplates.new)
+rules.rules_app.command("why", epilog=why.WHY_EXAMPLES)(why.tell_why)
 rules.rules_app.command("shadow", epilog=shadow.SHADOW_EXAMPLES)(shadow.sum_up_shadow)
 rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
     ruletemplates.list_templates

@@ -75,7 +75,6 @@ from pointstream.ledger.watching import keep, look
 from pointstream.ledger.windows import Windows
 from pointstream.ledger.withholding import hold_again
 from pointstream.rules.compile import CompiledProgramme
-from pointstream.rules.model import CompiledRuleSet
 from pointstream.rules.tables import Version
 
 __all__ = ["ACCOUNTS_KEPT", "Ledger"]
@@ -180,9 +179,9 @@ class Ledger:
         """How many times the books of a wallet were found right since the object was made."""
         return self._book.checks
 
-    def rules_in_force(self) -> list[Version]:
-        """Return the version of each rule set that holds at partition time."""
-        return self._book.rules.tables.in_force(self._book.now_ms)
+    def rules_in_force(self, at_ms: int | None = None) -> list[Version]:
+        """Return the version of each rule set that holds at a moment, or at partition time."""
+        return self._book.rules.tables.in_force(self._book.now_ms if at_ms is None else at_ms)
 
     def tell(self, trace: Trace | None) -> None:
         """Tell in `trace` how the events are scored that come from now on; None: no more.
@@ -190,13 +189,6 @@ class Ledger:
         It changes nothing of what they come to.
         """
         self._book.trace = trace
-
-    def rule_set(self, hash_: str) -> CompiledRuleSet:
-        """Return a rule set that an event was scored with. Raises `StateCorrupt` if it is not kept.
-
-        Only between `open` and `close`.
-        """
-        return self._book.rule_set(hash_)
 
     def take_set_aside(self) -> list[SetAside]:
         """Return the rule sets that were found not to fit this programme since the last call."""

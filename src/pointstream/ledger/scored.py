@@ -80,6 +80,9 @@ class LookedAt:
     def of(cls, reward: Reward, matched: bool, points: int, says: str, **numbers: int) -> LookedAt:
         """Return what became of a rule."""
         names = reward.rule_id, reward.rule_version, reward.ruleset_hash
+        if matched:
+            # The loser of a group is left with no points, and was due some all the same.
+            numbers["due"] = points
         return cls(*names, matched, points, says, numbers=numbers)
 
 

@@ -204,6 +204,22 @@ def test_rule_sets_from_the_command_line(
     assert run("withdraw", "hot", "--shadow")["end"] == "nothing_new"
     assert run("list")["shadows"] == []
 
+    # Why an order earned what it did: it is found by itself, or in its member's partition alone.
+    why = run("why", "--order", "M-2-shadowed")
+    assert (why["member_id"], why["outcome"], why["sound"]) == ("M-2", "points_awarded", True)
+    (rule,) = why["rules"]
+    assert (rule["rule_id"], rule["due"], rule["granted"]) == ("spend", 1, 1)
+    assert rule["arithmetic"] == "floor(1.00 / 1.00) x 1 = 1"
+    assert [entry["amount"] for entry in why["entries"]] == [1]
+    told = CliRunner().invoke(
+        app, ["rules", "why", why["event_id"], "--member", "M-2"], env={"COLUMNS": "200"}
+    )
+    assert told.exit_code == 0, told.output
+    assert "floor(1.00 / 1.00) x 1 = 1" in told.stdout
+    assert "earned 1 point: order M-2-shadowed of 1.00 CNY" in told.stdout
+    nowhere = CliRunner().invoke(app, ["rules", "why", "nowhere"])
+    assert (nowhere.exit_code, "There is no event nowhere" in nowhere.output) == (1, True)
+
     # Nobody is there to take it.
     club.kill()
     file.write_text(json.dumps(rule_set(3, now_ms())))
