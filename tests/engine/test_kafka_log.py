@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from pointstream.engine import Fenced, PositionMismatch, RecordsDeleted
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
-from pointstream.engine.log import Change, Transaction
+from pointstream.engine.log import Transaction
 from pointstream.engine.records import Outgoing, Target
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.engine.task import Boundary, Guards, PartitionTask
@@ -123,7 +123,7 @@ def new_world(
 def transaction(world: World, count: int, position: int) -> Transaction:
     return Transaction(
         records={world.numbers: [Outgoing(b"k", b"%d" % n, (), None) for n in range(count)]},
-        changes=[Change(b"n", b"%d" % count), Change(b"gone", None)],
+        changes=[(b"n", b"%d" % count), (b"gone", None)],
         positions={world.cluster.input_topics[0]: position},
     )
 
@@ -140,7 +140,7 @@ def test_a_transaction_is_seen_whole_with_its_positions(new_world) -> None:
             assert len(await world.read(world.numbers.topic)) == 40_000
             assert await log.committed() == {world.cluster.input_topics[0]: 3}
             changes = [c async for some, _, _ in log.changelog(None) for c in some]
-            assert changes == [Change(b"n", b"40000"), Change(b"gone", None)]
+            assert changes == [(b"n", b"40000"), (b"gone", None)]
             await log.close()
 
     asyncio.run(scenario())

@@ -146,7 +146,7 @@ class _MemoryLog:
             # Small reads, so that a restore takes several.
             reached = min(end, position + 7)
             some = [r for r in log[position:reached] if r is not None]
-            yield [Change(r.key or b"", r.value) for r in some], reached, end
+            yield [(r.key or b"", r.value) for r in some], reached, end
             position = reached
 
     async def commit(self, transaction: Transaction) -> int:

@@ -18,11 +18,15 @@ from aiokafka.errors import (
 from pointstream.engine.access import Access
 from pointstream.engine.errors import Fenced
 from pointstream.engine.log import Change, Transaction
-from pointstream.engine.records import Outgoing, Target
+from pointstream.engine.records import Header, Target
 
 __all__ = ["Cluster", "KafkaPartitionLog"]
 
 T = TypeVar("T")
+
+#: What `Outgoing` is as a plain tuple.
+_Sent = tuple[bytes | None, bytes | None, Sequence[Header], int | None]
+_NO_HEADERS: list[Header] = []
 
 #: A producer batch is filled up to this; the broker's default limit for one is 1 MiB.
 _PRODUCER_BATCH_BYTES = 512 << 10
@@ -135,7 +139,7 @@ class KafkaPartitionLog:
                 fetched = await consumer.getmany(tp, timeout_ms=20, max_records=10_000)
                 position = await consumer.position(tp)
                 records = fetched.get(tp, ())
-                yield [Change(r.key, r.value) for r in records], position, end
+                yield [(r.key, r.value) for r in records], position, end
         except OffsetOutOfRangeError as error:
             raise LookupError(str(error)) from error
         finally:
@@ -154,7 +158,7 @@ class KafkaPartitionLog:
         if producer is None:
             raise IllegalStateError("commit before fence")
         await producer.begin_transaction()
-        changes = [Outgoing(change.key, change.value, (), None) for change in transaction.changes]
+        changes = [(key, value, _NO_HEADERS, None) for key, value in transaction.changes]
         offsets = {
             TopicPartition(topic, self._partition): offset
             for topic, offset in transaction.positions.items()
@@ -172,24 +176,21 @@ class KafkaPartitionLog:
         return changelog_end
 
     async def _send(
-        self, producer: AIOKafkaProducer, target: Target, records: Sequence[Outgoing]
+        self, producer: AIOKafkaProducer, target: Target, records: Sequence[_Sent]
     ) -> int:
         """Send records as whole producer batches; returns the offset behind the last."""
         sent = []
         builder = producer.create_batch()
         append = builder.append
-        for record in records:
-            args = {
-                "timestamp": record.timestamp_ms,
-                "key": record.key,
-                "value": record.value,
-                "headers": list(record.headers),
-            }
-            if append(**args) is None:
+        for key, value, headers, timestamp_ms in records:
+            # The builder takes headers as a list and as nothing else.
+            listed = headers if type(headers) is list else list(headers)
+            if append(timestamp=timestamp_ms, key=key, value=value, headers=listed) is None:
                 sent.append(await self._queue(producer, target, builder))
                 builder = producer.create_batch()
                 append = builder.append
-                if append(**args) is None:  # pragma: no cover - the first always fits
+                if append(timestamp=timestamp_ms, key=key, value=value, headers=listed) is None:
+                    # The first always fits.
                     raise ValueError(f"a record for {target.topic} exceeds every batch")
         sent.append(await self._queue(producer, target, builder))
         # Results are awaited, not assumed: a batch that failed must fail the transaction.

@@ -5,18 +5,16 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pointstream.engine.records import Outgoing, Target
 
 __all__ = ["Change", "PartitionLog", "Transaction"]
 
 
-class Change(NamedTuple):
-    """One changelog record: the new value of a key, None where it was removed."""
-
-    key: bytes
-    value: bytes | None
+Change = tuple[bytes, bytes | None]
+"""One changelog record: a key and its new value, None where it was removed. A plain pair, as the
+state holds it: there are several for each input record."""
 
 
 @dataclass(slots=True)

@@ -139,6 +139,9 @@ class RocksMemory:
         options.set_write_buffer_manager(self.write_buffers)
         options.set_write_buffer_size(16 << 20)
         options.set_max_write_buffer_number(3)
+        # The same for what is not in the files yet: 160 KiB of each store's write buffer.
+        options.set_memtable_whole_key_filtering(True)
+        options.set_memtable_prefix_bloom_ratio(0.01)
         options.set_max_background_jobs(2)
         options.set_keep_log_file_num(2)
         options.set_max_open_files(256)

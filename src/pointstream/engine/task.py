@@ -29,7 +29,7 @@ import orjson
 
 from pointstream.engine.errors import PositionGap, StateLost
 from pointstream.engine.inbox import Batch, Inbox
-from pointstream.engine.log import Change, PartitionLog, Transaction
+from pointstream.engine.log import PartitionLog, Transaction
 from pointstream.engine.positions import agree
 from pointstream.engine.records import InputRecord, Outgoing, Output, Processor, Target
 from pointstream.engine.state import State
@@ -410,7 +410,7 @@ class PartitionTask:
         self._boundary(Boundary.PROCESSED)
         if not self._guards.store_after_commit:
             self._store.write(writes.items(), self._store.position or 0)
-        changes = [Change(key, value) for key, value in writes.items()]
+        changes = list(writes.items())
         sending = self._clock()
         position = await self._log.commit(Transaction(output.records, changes, positions))
         committed = self._clock()
