@@ -35,6 +35,7 @@ from pointstream.ledger.closed import forwarded_source
 from pointstream.ledger.codec import decode_list, split_lot_key
 from pointstream.ledger.decision import Effects
 from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
+from pointstream.ledger.notes import packed
 from pointstream.ledger.state import account_key, lots_prefix, prefix_stop
 from pointstream.rules import CompiledProgramme, compile_programme
 
@@ -250,6 +251,9 @@ class Bench:
                 self.answers.append(decision.result)
             if decision.effects is not None:
                 self._note_effects(decision.effects)
+        # One by one: what is decided must not depend on how notes travel.
+        for note in self.ledger.take_notes():
+            self.messages.extend(message for _, message in packed([note], lambda _: 0))
 
     def _note_effects(self, effects: Effects) -> None:
         for answer in effects.answers:

@@ -14,6 +14,7 @@ from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Sta
 from pointstream.ledger.closed import forwarded_source
 from pointstream.ledger.decision import Effects, Entry
 from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
+from pointstream.ledger.notes import packed
 from pointstream.operations.metrics.counts import Counts
 from pointstream.operations.placement import partition_of
 
@@ -132,6 +133,9 @@ class PointsProcessor:
 
     def finish(self) -> None:
         """See `engine.Processor`: one latest standing per member touched."""
+        for partition, message in packed(self._ledger.take_notes(), self._owner_of):
+            value = encode_message(message)
+            self._output.send(self._messages, None, value, partition=partition)
         for standing in self._ledger.close():
             self._send_standing(standing, self._output)
         # The transaction still needs what was sent; an idle partition must not hold on to it.
@@ -209,6 +213,9 @@ class PointsProcessor:
             self._send_flag(flag, output)
         for diff in effects.shadow_diffs:
             self._send_told(self._shadow_diffs, "ruleset.differed", diff["member_id"], diff, output)
+
+    def _owner_of(self, key: str) -> int:
+        return partition_of(key.encode(), self._partitions)
 
     def _send_message(self, message: Message, output: Output) -> None:
         value = encode_message(message)

@@ -17,9 +17,11 @@ from pointstream.contracts.detectors import (
     DistinctDetector,
     Entity,
     Measure,
+    SharedDeviceDetector,
     TakeoverDetector,
 )
 from pointstream.contracts.wire import dumps
+from pointstream.fraud.elsewhere import compile_elsewhere
 from pointstream.fraud.lists import Lists
 from pointstream.fraud.local import KIND_OF, Counter, Local, RefundLoop, Travel, local_of
 from pointstream.fraud.steps import StepUp, step_up_of
@@ -78,6 +80,10 @@ class Watchers:
             if source.enabled
         )
         """All that is switched on, also what is counted for other entities than the member."""
+        self.elsewhere: Final = compile_elsewhere(
+            (each.source, each.version) for each in self.detectors
+        )
+        """What other keys than the member count."""
         self.allow: Final = Lists([each for one, _ in there for each in one.allow])
         self.deny: Final = Lists([each for one, _ in there for each in one.deny])
         self.denying: Final = max((one.version for one, _ in there if one.deny), default=0)
@@ -115,10 +121,13 @@ class Watchers:
         self.devices: Final = any(
             isinstance(each.source, TakeoverDetector)
             or (isinstance(each.source, DistinctDetector) and each.source.entity is Entity.MEMBER)
+            or isinstance(each.source, SharedDeviceDetector)
             for each in self.detectors
         )
         """Whether it counts with which devices a member was seen."""
-        self.asks_points: Final = any(each.measure_of() is Measure.POINTS for each in (*local,))
+        self.asks_points: Final = self.elsewhere.asks_points or any(
+            each.measure_of() is Measure.POINTS for each in (*local,)
+        )
         """Whether it counts how many points an event earns."""
         self.idle: Final = not self.detectors and self.deny.empty
 

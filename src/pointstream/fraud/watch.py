@@ -14,6 +14,8 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any, Final
 
+from pointstream.fraud.presence import Presence
+
 __all__ = [
     "AFTER_MS",
     "AT",
@@ -52,7 +54,7 @@ Row = list[Any]
 class Watch:
     """What is remembered of one member."""
 
-    __slots__ = ("counts", "devices", "places", "returns", "rows", "told", "until_ms")
+    __slots__ = ("_presence", "counts", "devices", "places", "returns", "rows", "told", "until_ms")
 
     def __init__(self) -> None:
         self.until_ms = 0
@@ -68,11 +70,22 @@ class Watch:
         was paid, and when it was taken."""
         self.counts: dict[str, list[list[int]]] = {}
         """By what is counted: numbers of buckets, in rising order, and their sums."""
+        self._presence: Presence | None = None
         self.told: dict[str, Any] = {}
-        """What other keys were told about this member, and when: see `sightings`."""
+        """What others were told of this member, or told it: `presence`, and the ledger's
+        `referring`."""
+
+    @property
+    def presence(self) -> Presence:
+        """Where the member was seen, as far as others count it."""
+        if self._presence is None:
+            self._presence = Presence(self.told.get("at"))
+        return self._presence
 
     def fields(self) -> list[Any]:
         """Return what `of_fields` makes this of again."""
+        if self._presence is not None and self._presence.recent:
+            self.told["at"] = self._presence.row()
         return [self.rows, self.places, self.devices, self.returns, self.counts, self.told]
 
     @classmethod
@@ -176,8 +189,16 @@ class Watch:
             longest = max(len(sums), len(self.counted(what)))
             for bucket, value in sums:
                 self.count(what, bucket, value, longest)
+        self.presence.join(other.presence)
         for name, told in other.told.items():
-            self.told.setdefault(name, told)
+            if name == "at":
+                continue
+            own = self.told.setdefault(name, told)
+            if name == "by":
+                known = {row[0] for row in own}
+                own.extend(row for row in told if row[0] not in known)
+            else:
+                own.update((key, max(at_ms, own.get(key, 0))) for key, at_ms in told.items())
 
 
 def _time(row: Row) -> int:

@@ -27,6 +27,7 @@ from pointstream.ledger.decision import Answer, Effects, Entry, SetAside
 from pointstream.ledger.errors import BooksDisagree, ConservationBreach, StateCorrupt
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
+from pointstream.ledger.notes import Note
 from pointstream.ledger.outstanding import Outstanding
 from pointstream.ledger.records import Account, Lot, Order, Totals
 from pointstream.ledger.reminders import rearm
@@ -100,6 +101,10 @@ class Book:
         """The detectors that this partition knows, and when each is in force."""
         self.watches: Final[dict[bytes, Watch]] = {}
         """What is remembered of members for the detectors, decoded."""
+        self.notes: Final[list[Note]] = []
+        """What owners of devices, networks and shops will be told at the end of the batch."""
+        self.tallies: Final[dict[tuple[str, str, int], list[Any]]] = {}
+        """What shops awarded in this batch, by owner, detector and bucket: see `tallies`."""
         self.step_up: Detected | None = None
         """Why the command being handled needs a second confirmation, if a detector says so."""
         self.sliding: Final[list[tuple[LotChange, int]]] = []

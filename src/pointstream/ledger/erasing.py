@@ -26,6 +26,8 @@ from pointstream.ledger.parking import never_taken
 from pointstream.ledger.records import Account, ErasedSums
 from pointstream.ledger.shares import owns_flags
 from pointstream.ledger.state import ERASED_SUMS_KEY, account_key
+from pointstream.ledger.suspected import stand_in
+from pointstream.ledger.told import renamed
 
 __all__ = ["SURVIVOR_ERASED", "erase", "survivor_erased"]
 
@@ -44,6 +46,7 @@ def erase(book: Book, account: Account, event: AccountErase, cause: Cause) -> De
         return rejected(account, event, Reason.REVIEW_REQUIRED)
     known = book.memory.known_event(account.member, event.event_id)
     deny_all(book, account, Reason.ACCOUNT_ERASED)
+    renamed(book, account, stand_in(account.member_id))
     debts = {wallet: totals.debt for wallet, totals in account.wallets.items() if totals.debt}
     stripped = strip(book, account)
     for wallet, totals in account.wallets.items():

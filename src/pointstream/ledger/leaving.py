@@ -22,6 +22,7 @@ from pointstream.ledger.kinds import MemberKey, belongings, timer_of
 from pointstream.ledger.ranks import rank_row
 from pointstream.ledger.records import Account, Totals
 from pointstream.ledger.state import event_key, rule_set_key
+from pointstream.ledger.told import renamed
 from pointstream.ledger.underway import decode_under_way
 
 __all__ = ["DEBT", "KEYS_PER_MESSAGE", "MovedLot", "Stripped", "emit_lots", "leave", "strip"]
@@ -102,6 +103,7 @@ def leave(
     Nothing is left but the sums of what came and went, and the name of the survivor.
     """
     deny_all(book, account, Reason.ACCOUNT_MERGED)
+    renamed(book, account, survivor)
     runs, tiers = account.runs, account.tiers
     orders, welcomed = account.orders, account.welcomed
     slides = {

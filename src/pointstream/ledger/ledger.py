@@ -59,6 +59,7 @@ from pointstream.ledger.members import member_recorded
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
 from pointstream.ledger.messaging import received
+from pointstream.ledger.notes import Note
 from pointstream.ledger.orders import dead, order_cancelled, order_paid, order_refunded
 from pointstream.ledger.rulebook import load_rule_sets, rule_set_published, rule_set_withdrawn
 from pointstream.ledger.scored import Trace
@@ -69,6 +70,7 @@ from pointstream.ledger.state import (
     KeyValues,
     time_bytes,
 )
+from pointstream.ledger.telling import take_notes
 from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
 from pointstream.ledger.watching import keep, look
@@ -322,6 +324,13 @@ class Ledger:
             return _too_far_in_future(book, event.occurred_at_ms, source)
         take = shadow_published if event.shadow else rule_set_published
         return take(book, event, source)
+
+    def take_notes(self) -> list[Note]:
+        """Return what owners of other keys must be told, besides messages, and begin anew.
+
+        To be called before the batch is closed: see `notes.packed`.
+        """
+        return take_notes(self._book)
 
     def receive(self, message: Message, source: Source) -> Decision:
         """Decide about a message from the owner of another partition, or from this one.

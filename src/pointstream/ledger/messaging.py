@@ -13,6 +13,7 @@ from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.grants import Continuation, ForErased, GrantKind, KnownLimit
 from pointstream.ledger.messages import Message
+from pointstream.ledger.notes import NOTED
 from pointstream.ledger.redeeming import stock_for_erased, stock_given
 from pointstream.ledger.reviewing import (
     FLAG_ENDED,
@@ -29,7 +30,9 @@ from pointstream.ledger.rulebook import (
     rule_set_told,
 )
 from pointstream.ledger.shadows import SHADOW_ENDED, SHADOW_TOLD, shadow_ended, shadow_told
+from pointstream.ledger.suspected import SUSPECTED
 from pointstream.ledger.suspicion import FLAG_RAISED, flag_raised
+from pointstream.ledger.told import TO_WATCHED, notes_taken, suspicion_told, told_member
 from pointstream.ledger.transfers import transfer_sent, transfer_settled
 
 __all__ = ["received"]
@@ -81,11 +84,22 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     FLAG_REVIEW: flag_review,
     FLAG_ENDED: flag_ended,
     FLAG_REVIEWED: flag_reviewed,
+    NOTED: notes_taken,
+    SUSPECTED: suspicion_told,
+    **dict.fromkeys(TO_WATCHED, told_member),
 }
 
 
 _TO_MEMBERS: Final = frozenset(
-    ("transfer.sent", grants.GRANT_GIVEN, FLAG_RAISED, FLAG_REVIEW, FLAG_ENDED, FLAG_REVIEWED)
+    (
+        "transfer.sent",
+        grants.GRANT_GIVEN,
+        FLAG_RAISED,
+        FLAG_REVIEW,
+        FLAG_ENDED,
+        FLAG_REVIEWED,
+        *TO_WATCHED,
+    )
 )
 """Messages that a merged member's survivor takes instead. What belongs to a merge is meant for the
 one it is addressed to."""

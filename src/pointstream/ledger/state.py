@@ -39,7 +39,9 @@ the time until which it counts. That makes them one range for the sweep:
     B member NUL what NUL ids                 business key: it earned once (a referee by a digest)
     C member NUL rule-set NUL what NUL id NUL period   points that a cap has counted
     D member NUL day                          money paid on a local day, where a rule asks for it
+    E owner                                   what the owner of a device, network or shop counted
     F owner NUL flag                          how a flag ended, at its owner and its members
+    G member                                  who referred the member, and whom it referred
     H member NUL hold                         hold, open or ended
     M member NUL event_id                     event id, with the digest, a command's answer, and
                                               what the event gave where detectors are in use
@@ -80,8 +82,10 @@ __all__ = [
     "catalogue_key",
     "day_key",
     "days_prefix",
+    "entity_key",
     "erased_key",
     "event_key",
+    "family_key",
     "flag_key",
     "flag_member_key",
     "flag_members_prefix",
@@ -404,6 +408,15 @@ def order_of_payment(key: bytes) -> bytes:
     """Return the key of the order that a payment's key is about."""
     member, order_id, _ = key[1:].split(b"\0", 2)
     return b"O%b\0%b" % (member, order_id)
+
+
+def entity_key(owner: str) -> bytes:
+    """Return the key of what is counted of an entity; `owner` is its `suspicion.owner_key`."""
+    return b"E" + owner.encode()
+
+
+def family_key(member: bytes) -> bytes:
+    return b"G" + member
 
 
 def watch_key(member: bytes) -> bytes:

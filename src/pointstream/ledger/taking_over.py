@@ -17,6 +17,7 @@ from pointstream.ledger.codec import (
 )
 from pointstream.ledger.members import PROFILE_FIELDS, birthday_of
 from pointstream.ledger.paying import count_moved_day
+from pointstream.ledger.referring import join_family
 from pointstream.ledger.shares import decode_share, put_share, share_of
 from pointstream.ledger.state import merged_key, profile_key, under_way_key
 from pointstream.ledger.watching import join_watch
@@ -111,6 +112,11 @@ def _watch(arrival: Arrival, rest: bytes, value: bytes) -> None:
     join_watch(arrival.book, arrival.account.member, value)
 
 
+def _family(arrival: Arrival, rest: bytes, value: bytes) -> None:
+    """Let the chains of referrals that lead to both, and on from both, be one member's."""
+    join_family(arrival.book, arrival.account.member_id, value)
+
+
 def _under_way(arrival: Arrival, rest: bytes, value: bytes) -> None:
     """Let an award wait on; the answer of its budget is passed on to the survivor."""
     arrival.book.state.put(under_way_key(arrival.account.member, rest.decode()), value)
@@ -132,6 +138,7 @@ REMEMBERED: Final[dict[str, Callable[[Arrival, bytes, bytes], None]]] = {
     "C": _capped,
     "D": _paid,
     "F": _flag,
+    "G": _family,
     "M": _event,
     "S": _sent,
     "b": _share,

@@ -35,8 +35,18 @@ from pointstream.ledger.moves import spendable
 from pointstream.ledger.records import Account
 from pointstream.ledger.state import watch_key
 from pointstream.ledger.suspicion import Suspicion, hold_back, raise_flag
+from pointstream.ledger.telling import tell_elsewhere
 
-__all__ = ["DENIED", "KEPT_MS", "Looked", "join_watch", "keep", "look"]
+__all__ = [
+    "DENIED",
+    "KEPT_MS",
+    "Looked",
+    "join_watch",
+    "keep",
+    "look",
+    "watch_of",
+    "write_watch",
+]
 
 DENIED: Final = "deny_list"
 """The detector of flags about an entity that is on the deny list."""
@@ -80,7 +90,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
     if watchers.places_ms:
         seen.place = _place(watchers, event)
     seen.money_minor = _money(event)
-    watch = _watch(book, account.member)
+    watch = watch_of(book, account.member)
     looked = Looked(watchers, watch, seen, account.parked)
     if watchers.allow.of(Entity.MEMBER, event.member_id, occurred_ms) is not None:
         return looked
@@ -115,8 +125,9 @@ def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> No
             detected = detector.look(seen, watch)
             if detected is not None:
                 looked.found.append(_suspicion(detected, seen))
-    if _remember(watchers, watch, seen):
-        _write(book, account.member, watch)
+    changed = _remember(watchers, watch, seen)
+    if tell_elsewhere(book, event, seen, watchers, watch) or changed:
+        write_watch(book, account.member, watch)
     for suspicion in looked.found:
         raise_flag(book, suspicion)
 
@@ -125,9 +136,9 @@ def join_watch(book: Book, member: bytes, value: bytes) -> None:
     """Take over what was remembered of a member who is merged into this one."""
     if remembered_until_ms(value) <= book.now_ms:
         return
-    watch = _watch(book, member)
+    watch = watch_of(book, member)
     watch.join(_decoded(value))
-    _write(book, member, watch)
+    write_watch(book, member, watch)
 
 
 # --- what is remembered -------------------------------------------------------------------------
@@ -172,7 +183,8 @@ def _remember(watchers: Watchers, watch: Watch, seen: Sighting) -> bool:
     return changed
 
 
-def _watch(book: Book, member: bytes) -> Watch:
+def watch_of(book: Book, member: bytes) -> Watch:
+    """Return what is remembered of a member. Who changes it writes it."""
     watch = book.watches.get(member)
     if watch is None:
         value = book.state.get(watch_key(member))
@@ -188,9 +200,10 @@ def _decoded(value: bytes) -> Watch:
     return Watch.of_fields(remembered_body(value), remembered_until_ms(value))
 
 
-def _write(book: Book, member: bytes, watch: Watch) -> None:
+def write_watch(book: Book, member: bytes, watch: Watch, until_ms: int = 0) -> None:
+    """Write what is remembered of a member; after an event, from now on for `KEPT_MS`."""
     new = not watch.until_ms
-    watch.until_ms = book.now_ms + KEPT_MS
+    watch.until_ms = until_ms or book.now_ms + KEPT_MS
     value = remembered(watch.until_ms, dumps(watch.fields()))
     if new:
         book.memory.put(watch_key(member), value)

@@ -1,0 +1,209 @@
+"""Who was seen where: little is told, and nothing is missed."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pointstream.contracts.wire import dumps, loads
+from pointstream.fraud.crowd import (
+    APPEARANCES_MAX,
+    FEW,
+    TOLD_EVERY_MS,
+    Appearance,
+    Crowd,
+    distinct_around,
+    sum_around,
+)
+from pointstream.fraud.presence import ASKED_FOR_MS, RECENT_MAX, Burst, Presence
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+MEMBERS = "abcdefghijkl"
+
+Event = tuple[str, int]
+"""Member and time."""
+
+
+def events(hours: int, most: int) -> st.SearchStrategy[list[Event]]:
+    """Events of a few members in any order, no two of one member at one time."""
+    one = st.tuples(st.sampled_from(MEMBERS), st.integers(0, hours).map(lambda h: h * HOUR_MS))
+    return st.lists(one, max_size=most, unique=True)
+
+
+def note(presence: Presence, at_ms: int, device: str, event_id: str, ip: str = "") -> None:
+    """A member is seen."""
+    presence.note(at_ms, event_id, "checkin.recorded", device, ip, 0, 0, forget_before_ms=-1)
+
+
+class World:
+    """Members and the owner of one device, who tell each other what they have to."""
+
+    def __init__(self, within_ms: int, limit: int, *, members: bool) -> None:
+        self.within_ms, self.limit, self.members = within_ms, limit, members
+        self.presences: dict[str, Presence] = {}
+        self.crowd = Crowd()
+        self.told = 0
+        self.observed = 0
+        self.asked: deque[tuple[str, int]] = deque()
+
+    def happens(self, event: Event) -> None:
+        """A member is seen at the device; what follows is told at once."""
+        member, at_ms = event
+        presence = self.presences.setdefault(member, Presence())
+        # What was kept is what comes back.
+        presence = self.presences[member] = Presence(loads(dumps(presence.row())))
+        note(presence, at_ms, "D", f"{member}{at_ms}")
+        bursts = [] if self.members else [Burst(self.limit, self.within_ms, lambda _: 1, True)]
+        telling = presence.tell(member, "dD", bursts)
+        if telling is not None:
+            if telling.all_until_ms:
+                self.crowd.note_asked(member, telling.all_until_ms)
+            self._take(telling.appearances)
+        while self.asked:
+            name, asked_ms = self.asked.popleft()
+            self._take(self.presences[name].asked_by(name, "dD", asked_ms))
+
+    def _take(self, appearances: list[Appearance]) -> None:
+        self.crowd = Crowd.of_row(self.crowd.row())
+        for each in appearances:
+            self.told += 1
+            if self.crowd.add(each):
+                self.observed = max(self.observed, self._observed(each.at_ms))
+                limit = self.limit if self.members else None
+                for name in self.crowd.to_ask(each.at_ms, self.within_ms, limit):
+                    self.crowd.note_asked(name, each.at_ms + ASKED_FOR_MS)
+                    self.asked.append((name, each.at_ms))
+
+    def _observed(self, at_ms: int) -> int:
+        near = self.crowd.around(at_ms, self.within_ms)
+        if self.members:
+            return distinct_around(near, at_ms, self.within_ms)[0]
+        return sum_around(near, at_ms, self.within_ms, lambda _: 1)[0]
+
+
+def most(given: list[Event], within_ms: int, *, members: bool) -> int:
+    """How many there are in the fullest window of all: the plain way."""
+    windows = (
+        [event for event in given if start_ms <= event[1] < start_ms + within_ms]
+        for _, start_ms in given
+    )
+    sizes = (len({name for name, _ in window}) if members else len(window) for window in windows)
+    return max(sizes, default=0)
+
+
+@given(events(hours=24 * 30, most=40), st.integers(1, 6), st.sampled_from([1, 24, 24 * 5]))
+@example([(name, hour * HOUR_MS) for hour in (0, 8 * 24) for name in MEMBERS], 6, 24)
+@example([(n, h * HOUR_MS) for n in "abcd" for h in (0, 100, 160)], 3, 24)
+def test_more_members_than_allowed_are_found_whatever_the_order(
+    given_events: list[Event], limit: int, hours: int
+) -> None:
+    """Against a count of everything: too many are found if and only if there were too many."""
+    world = World(hours * HOUR_MS, limit, members=True)
+    for event in given_events:
+        world.happens(event)
+    real = most(given_events, hours * HOUR_MS, members=True)
+    assert (world.observed > limit) == (real > limit)
+    if real > limit:
+        assert world.observed == real
+
+
+@given(events(hours=24 * 10, most=60), st.integers(1, 40), st.sampled_from([1, 24, 48]))
+@example([(n, h * HOUR_MS) for h in range(3) for n in MEMBERS], 24, 24)
+@example([("a", h * HOUR_MS) for h in range(20)], 10, 24)
+@example([("a", h * HOUR_MS) for h in range(5)] + [("b", h * HOUR_MS) for h in range(9)], 13, 24)
+def test_more_events_than_allowed_are_found_whoever_made_them(
+    given_events: list[Event], limit: int, hours: int
+) -> None:
+    """One member alone, or many with a few each."""
+    world = World(hours * HOUR_MS, limit, members=False)
+    for event in given_events:
+        world.happens(event)
+    real = most(given_events, hours * HOUR_MS, members=False)
+    assert (world.observed > limit) == (real > limit)
+
+
+def test_who_is_alone_on_a_device_tells_once_a_week() -> None:
+    """What most members cost."""
+    world = World(DAY_MS, 5, members=True)
+    for hour in range(0, 28 * 24, 6):
+        world.happens(("a", hour * HOUR_MS))
+    assert world.told == 4
+    assert TOLD_EVERY_MS == 7 * DAY_MS
+
+
+def test_a_known_appearance_counts_once() -> None:
+    """Told again when somebody asks, it is nothing new."""
+    crowd = Crowd()
+    one = Appearance(5, "a", "e", "t", "", 0, 0)
+    assert crowd.add(one)
+    assert not crowd.add(one)
+    assert crowd.seen == [one]
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """However many come, the latest are kept; what is older than all of them is not taken."""
+    crowd, presence = Crowd(), Presence()
+    for nth in range(1_000, 3_000):
+        crowd.add(Appearance(nth, f"m{nth}", "e", "t", "", 0, 0))
+        crowd.note_asked(f"m{nth}", nth)
+        note(presence, nth, f"D{nth}", f"e{nth}", f"10.0.{nth % 256}.1")
+        presence.tell("m", f"dD{nth}")
+        presence.asked_by("m", f"dD{nth}", nth)
+    assert len(crowd.seen) == len(crowd.asked) == APPEARANCES_MAX
+    assert crowd.seen[-1].at_ms == 2_999
+    assert not crowd.add(Appearance(5, "m", "e", "t", "", 0, 0))
+    assert len(presence.recent) == RECENT_MAX
+    assert len(presence.places) <= 16
+    assert len(presence.asked) <= 16
+
+
+def test_only_members_of_the_network_are_asked_for_an_address() -> None:
+    """A network counts for itself, and for each of its addresses."""
+    crowd = Crowd()
+    for nth in range(FEW + 2):
+        crowd.add(Appearance(nth, f"m{nth}", "e", "t", f"10.0.0.{nth % 2}", 0, 0))
+    assert crowd.to_ask(0, DAY_MS, 5, "10.0.0.1") == []
+    assert len(crowd.to_ask(0, DAY_MS, 4, "10.0.0.1")) == 5
+    assert len(crowd.to_ask(0, DAY_MS, 5)) == FEW + 2
+
+
+def test_another_name_counts_as_the_same_member() -> None:
+    """A member who was erased leaves a digest, one who was merged the survivor."""
+    crowd = Crowd(
+        [Appearance(1, "a", "e1", "t", "", 0, 0), Appearance(2, "b", "e2", "t", "", 0, 0)]
+    )
+    crowd.note_asked("a", 9)
+    assert crowd.rename("a", "b")
+    assert distinct_around(crowd.seen, 1, 10)[0] == 1
+    assert crowd.asked == {}
+    assert not crowd.rename("a", "b")
+
+
+def test_a_flag_is_told_what_it_does_not_have() -> None:
+    """However many there are already: each appearance is named once to one flag."""
+    crowd = Crowd()
+    window = [Appearance(nth, f"m{nth}", "e", "t", "", 0, 0) for nth in range(5)]
+    assert crowd.to_name("d", "f1", window[:3], window[2]) == window[:3]
+    assert crowd.to_name("d", "f1", window[:4], window[3]) == [window[3]]
+    between = Appearance(2, "z", "e", "t", "", 0, 0)
+    assert crowd.to_name("d", "f1", [*window[:3], between, window[3]], between) == [between]
+    assert crowd.to_name("d", "f2", window, window[4]) == window
+
+
+@pytest.mark.parametrize("until", [0, 1])
+def test_where_members_were_seen_is_joined_by_a_merge(until: int) -> None:
+    """What both told counts as told; what was asked of one is asked of the survivor."""
+    one, other = Presence(), Presence()
+    for presence, device, at_ms in ((one, "D1", 1), (other, "D1", 2), (other, "D2", 3)):
+        note(presence, at_ms, device, f"e{at_ms}")
+        presence.tell("m", f"d{device}")
+    if until:
+        other.asked_by("m", "dD2", 3)
+    one.join(other)
+    note(one, 4, "D2", "e4")
+    assert (one.tell("m", "dD2") is not None) == bool(until)
+    assert [each.event_id for each in one.asked_by("m", "dD1", 4)] == ["e2", "e1"]
