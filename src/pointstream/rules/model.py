@@ -159,13 +159,15 @@ class Unmet:
 
     def __str__(self) -> str:
         """What was found and what is asked, in words."""
-        found, asked = _plain(self.found), _plain(self.asked)
         but = "which is not to be" if self.negated else "not"
-        return f"{self.path}: {self.field} is {found!r}, {but} {self.operator} {asked!r}"
+        asked = f"{self.operator} {_plain(self.asked)}"
+        return f"{self.path}: {self.field} is {_plain(self.found)}, {but} {asked}"
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _plain(value: Any) -> str:
+    if value is None:
+        return "not given"
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 @dataclass(frozen=True, slots=True)
