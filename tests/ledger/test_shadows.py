@@ -119,6 +119,26 @@ def test_a_candidate_has_nothing_to_do_with_the_versions_of_its_rule_set() -> No
     assert bench.shadow_diffs == []
 
 
+def test_a_candidate_is_looked_at_with_the_other_rules_as_they_change() -> None:
+    """Given a candidate that was compared already, when a shop's rule set is published beside it,
+    then what that one gives is on both sides."""
+    bench = Bench()
+    candidate(bench)
+    bench.order("o1", 10)
+    body = {
+        "event_id": "shop",
+        "type": "ruleset.published",
+        "occurred_at": rfc3339(bench.now_ms),
+        "ruleset_id": "shop-7",
+        "ruleset": {"id": "shop-7", "version": 1, "rules": [rule("order_bonus", points=7)]},
+    }
+    bench.give_body(body)
+
+    bench.order("o2", 10)
+
+    assert told(bench) == [("spend", 10, 20), ("order_bonus", 7, 7)]
+
+
 def test_the_latest_candidate_counts_whatever_its_version() -> None:
     """Given a candidate, when another draft of the same version comes, then that one counts; an
     older one that comes late, or the same again, changes nothing."""

@@ -31,7 +31,7 @@ def test_sums_count_all_points_and_the_events_of_a_rule_that_differ() -> None:
     sums.add(diff("m1", late, [award("base", 10, 10), award("bonus", 0, 5)]))
     sums.add(diff("m1", early, [award("base", 10, 20), award("bonus", 7, 5)]))
 
-    assert (sums.events, len(sums.members)) == (2, 1)
+    assert (sums.events, sums.members) == (2, 1)
     assert (sums.first_at, sums.last_at) == (early, late)
     base = sums.rules["autumn", "base", "points"]
     assert (base.events, base.given, base.would_give, base.difference) == (1, 20, 30, 10)

@@ -97,7 +97,7 @@ def _as_json(of: ShadowSum) -> dict[str, Any]:
         "version": of.version,
         "hash": of.hash,
         "events": of.events,
-        "members": len(of.members),
+        "members": of.members,
         "errors": of.errors,
         "first_at": of.first_at,
         "last_at": of.last_at,
@@ -139,7 +139,7 @@ def _print(of: ShadowSum, zone: tzinfo) -> None:
         console.print(Text(title))
     span = f"taken from {_local(of.first_at, zone)} to {_local(of.last_at, zone)}"
     console.print(
-        Text(f"{of.events:,} events of {len(of.members):,} members differ, {span}", style="dim")
+        Text(f"{of.events:,} events of {of.members:,} members differ, {span}", style="dim")
     )
     lives = sum(sums.other_life for sums in of.rules.values())
     if lives:

@@ -39,7 +39,8 @@ class ShadowSum:
     hash: str
     events: int = 0
     """For which it would have given something else."""
-    members: set[str] = field(default_factory=set)
+    members: int = 0
+    """Of these events."""
     errors: dict[str, int] = field(default_factory=dict)
     """Events about which it could not be asked, by why. They count for nothing else."""
     first_at: str = ""
@@ -47,6 +48,7 @@ class ShadowSum:
     """Of these events: when they were taken."""
     rules: dict[tuple[str, str, str], RuleSum] = field(default_factory=dict)
     """By rule set, rule and wallet; rules that never differ are among them."""
+    _seen: set[str] = field(default_factory=set)
 
     def add(self, diff: Mapping[str, Any]) -> None:
         """Take one record."""
@@ -58,7 +60,10 @@ class ShadowSum:
             self.errors[error] = self.errors.get(error, 0) + 1
             return
         self.events += 1
-        self.members.add(str(diff["member_id"]))
+        member_id = str(diff["member_id"])
+        if member_id not in self._seen:
+            self._seen.add(member_id)
+            self.members += 1
         for award in diff["awards"]:
             name = (award["ruleset_id"], award["rule_id"], award["wallet"])
             rule = self.rules.setdefault(name, RuleSum())
@@ -68,6 +73,10 @@ class ShadowSum:
             rule.would_give += would_give
             rule.other_life += other_life
             rule.events += other_life or given != would_give
+
+    def end_partition(self) -> None:
+        """A member has all records in one partition: those seen there need not be known longer."""
+        self._seen.clear()
 
 
 async def read_shadow_sums(
@@ -98,6 +107,8 @@ async def read_shadow_sums(
                     version = int(diff["ruleset_version"])
                     known = sums[hash_] = ShadowSum(rule_set_id, version, hash_)
                 known.add(diff)
+        for each in sums.values():
+            each.end_partition()
         on_step((done + 1) / len(partitions))
     return sorted(sums.values(), key=lambda each: (each.last_at, each.hash))
 
