@@ -39,6 +39,7 @@ def _said(result: Result) -> str:
         ["topics", "check"],
         ["topics", "acls"],
         ["config", "show"],
+        ["doctor"],
         ["config", "check"],
         ["generate"],
         ["publish"],

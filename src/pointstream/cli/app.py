@@ -17,6 +17,7 @@ from pointstream.cli import (
     config,
     contracts,
     demo,
+    doctor,
     forecast,
     rulefiles,
     rules,
@@ -71,6 +72,7 @@ def _options(
 
 app.command(epilog=demo.DEMO_EXAMPLES)(demo.demo)
 app.command(epilog=service.WORKER_EXAMPLES)(service.worker)
+app.command(epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)
 app.add_typer(service.topics_app)
 service.topics_app.command("acls", epilog=acls.ACLS_EXAMPLES)(acls.acls)
 app.add_typer(config.config_app)
