@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.ledger.messages import Message
@@ -29,8 +29,7 @@ Answer = dict[str, Any]
 """The answer to a command: the fields of a `command-results` record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """The raw record an event came from: the address that entries name, and the bytes that a dead
     letter must give back unchanged. `timestamp_ms` is the broker's append time."""
 

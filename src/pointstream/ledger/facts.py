@@ -36,9 +36,9 @@ class Facts:
         self._account = account
         self.at_ms = at_ms
 
-    @cached_property
+    @property
     def multiplier(self) -> int:
-        """What multiplies the points of `spend` rules, in thousandths."""
+        """What multiplies the points of `spend` rules, in thousandths. Asked once, not kept."""
         if not self._book.programme.ladders:
             return PLAIN
         return multiplier_at(self._book, self._account, self.at_ms)

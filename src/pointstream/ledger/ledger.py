@@ -25,6 +25,8 @@ from pointstream.contracts.inputs import (
     InputEvent,
     ItemPublished,
     ItemWithdrawn,
+    MemberEnvelope,
+    MemberEvent,
     MemberRegistered,
     MemberUpdated,
     OrderCancelled,
@@ -84,7 +86,7 @@ __all__ = ["ACCOUNTS_KEPT", "Ledger"]
 ACCOUNTS_KEPT: Final = 4_096
 """Decoded accounts kept from one batch to the next (about 1 KB each)."""
 
-_NOT_ABOUT_MEMBERS: Final = (RulesetPublished, RulesetWithdrawn, ItemPublished, ItemWithdrawn)
+_PROFILES: Final[frozenset[type]] = frozenset((MemberRegistered, MemberUpdated))
 
 _Handler = Callable[[Book, bytes, Any, Cause, Source], Decision]
 
@@ -204,7 +206,7 @@ class Ledger:
         An event that is dated ahead even of its record brings none: one wrong date must not let
         everybody's points expire. It is too far in the future then.
         """
-        if isinstance(event, _NOT_ABOUT_MEMBERS):
+        if not isinstance(event, MemberEnvelope):
             return 0
         at_ms = event.occurred_at_ms
         return at_ms if at_ms <= timestamp_ms + self._programme.future_tolerance_ms else 0
@@ -254,11 +256,12 @@ class Ledger:
         """
         if self._behind:
             raise LedgerError("an event was given while earlier timers are due")
-        if as_member is not None and not isinstance(event, _NOT_ABOUT_MEMBERS):
-            event = readdressed(event, as_member)
         book, memory = self._book, self._memory
-        if isinstance(event, _NOT_ABOUT_MEMBERS):
+        # One class and not the four others: models answer `isinstance` class by class, in Python.
+        if not isinstance(event, MemberEnvelope):
             return self._finish(self._published(event, digest, source))
+        if as_member is not None:
+            event = readdressed(event, as_member)
         occurred_ms = event.occurred_at_ms
         if occurred_ms > book.now_ms + self._programme.future_tolerance_ms:
             return _too_far_in_future(book, occurred_ms, source)
@@ -271,7 +274,7 @@ class Ledger:
         if known is not None:
             return _known(known, digest, source)
         if occurred_ms <= book.now_ms - self._windows.shortest_ms:
-            memory_ms = self._memory_of(event)
+            memory_ms = self._memory_of(event, occurred_ms)
             if memory_ms is not None and occurred_ms <= book.now_ms - memory_ms:
                 return dead(
                     Outcome.TOO_OLD,
@@ -360,17 +363,17 @@ class Ledger:
         book.state = memory.state = book.timers.state = _CLOSED
         return standings
 
-    def _memory_of(self, event: InputEvent) -> int | None:
+    def _memory_of(self, event: MemberEvent, occurred_ms: int) -> int | None:
         """Return for how long it is known that an event was taken, or None if it may come again.
 
         Taken once more after that, it would count twice: commands are known by their id, the rest
         by business keys. A member event tells what the member is, however often it comes.
         """
         if isinstance(event, CommandEnvelope):
-            return self._windows.of_command(event.occurred_at_ms)
-        if isinstance(event, MemberRegistered | MemberUpdated):
+            return self._windows.of_command(occurred_ms)
+        if type(event) in _PROFILES:
             return None
-        return self._windows.of_event(event.occurred_at_ms)
+        return self._windows.of_event(occurred_ms)
 
     def _load(self, state: KeyValues) -> None:
         book, memory = self._book, self._memory

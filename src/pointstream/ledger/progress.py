@@ -60,23 +60,22 @@ def measured(book: Book, ladder: CompiledLadder, rank: Rank) -> int:
     """Return what a tier is given for: of a calendar window the better of two periods."""
     if ladder.window != "calendar":
         return rank.amount
-    since = ladder.period_at(book.now_ms) - 1
-    return max((amount for period, amount in rank.periods if period >= since), default=0)
+    return _best(rank, ladder.period_at(book.now_ms) - 1)
 
 
 def this_period(book: Book, ladder: CompiledLadder, rank: Rank) -> int:
     """Return what the next tier can be reached from: of a calendar window this period alone."""
     if ladder.window != "calendar":
         return rank.amount
-    since = ladder.period_at(book.now_ms)
-    return max((amount for period, amount in rank.periods if period >= since), default=0)
+    return _best(rank, ladder.period_at(book.now_ms))
 
 
 def roll(book: Book, account: Account, ladder: CompiledLadder, rank: Rank) -> None:
     """Let go what has left the window by now."""
     if ladder.window == "calendar":
         today = ladder.period_at(book.now_ms)
-        rank.periods = [row for row in rank.periods if row[0] >= today - 1]
+        if rank.periods and rank.periods[0][0] < today - 1:
+            rank.periods = [row for row in rank.periods if row[0] >= today - 1]
         if book.now_ms == ladder.period_starts_ms(today):
             book.change(account)  # the next tier has to be reached anew
         return
@@ -180,6 +179,15 @@ def _add_to_day(
             book.state.delete(key)
     if rank.first_day < 0 or day < rank.first_day:
         rank.first_day = day
+
+
+def _best(rank: Rank, since: int) -> int:
+    """Return the most of the periods from one on; 0 if there is none."""
+    best: int | None = None
+    for period, amount in rank.periods:
+        if period >= since and (best is None or amount > best):
+            best = amount
+    return best or 0
 
 
 def _bounded(amount: int) -> int:

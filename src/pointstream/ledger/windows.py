@@ -53,5 +53,7 @@ class Windows:
         return self._of(1, occurred_ms)
 
     def _of(self, which: int, occurred_ms: int) -> int:
+        if not self._before:
+            return self._now[which]
         before = (row[1 + which] for row in self._before if occurred_ms <= row[0])
         return min((self._now[which], *before))
