@@ -113,6 +113,32 @@ def test_with_only_pending_a_refund_leaves_what_was_active() -> None:
     assert places(bench) == (160, 0, 0)
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_a_till_frees_after_a_rejection_is_not_taken_again(ordered: bool) -> None:
+    """The first rejection took other points for it: the second finds the lot's own, and leaves
+    them."""
+    other = suspicion("x1", "x3", detector="too-far")
+    rules = (SPEND, rule("activity", activity="a", points=10))
+    bench = flagging({"x2": FOUND, "x3": other}, watched(*rules))
+    if ordered:
+        bench.order("o1", 10, event_id="x1")
+    else:
+        bench.give("activity.recorded", activity="a", reference="r", event_id="x1")
+    bench.hold("h1", 10)
+    bench.order("o9", 30)
+    bench.check_in(event_id="x2")
+    review(bench, "reject", FLAG)
+    assert places(bench) == (20, 0, 10)
+    bench.void("h1")
+    bench.give("activity.recorded", activity="b", reference="r", event_id="x3")
+    assert places(bench) == (20, 0, 10)
+
+    review(bench, "reject", flag_id_of(other))
+
+    assert places(bench) == (30, 0, 0)
+    assert bench.wallet().reversed == 10
+
+
 # --- time ---------------------------------------------------------------------------------------
 
 
@@ -322,6 +348,34 @@ def test_progress_towards_a_tier_goes_with_the_points() -> None:
         assert bench.account().tiers["status"].amount == 30
 
 
+@pytest.mark.parametrize("how", ["release", "reject"])
+def test_points_given_by_hand_are_evidence_like_others(how: str) -> None:
+    """What a shop's own people give: held, reversed if spent too, and no progress is taken off."""
+    tiers = [{"id": "basic", "threshold": 0}, {"id": "gold", "threshold": 1_000}]
+    window = {"kind": "lifetime"}
+    ladder = {"id": "status", "qualified_by": "points", "window": window, "tiers": tiers}
+    found = suspicion(
+        entity_kind=EntityKind.STAFF,
+        entity_id="till-4",
+        events=(("m1", "x1"), ("m1", "x2")),
+    )
+    bench = flagging({"x3": found}, watched(ladders=[ladder]))
+    bench.order("o1", 70)
+    bench.later(ms=1)
+    bench.adjust(50, event_id="x1")
+    bench.redeem(90)
+    bench.adjust(40, event_id="x2")
+    bench.adjust(9, event_id="x3")
+    assert places(bench) == (9, 0, 70)
+
+    review(bench, how, flag_id_of(found))
+
+    assert places(bench) == ((79, 0, 0) if how == "release" else (0, 0, 0))
+    wallet = bench.wallet()
+    assert (wallet.reversed, wallet.written_off) == ((0, 0) if how == "release" else (79, 11))
+    assert bench.account().tiers["status"].amount == 70
+
+
 def test_what_a_budget_grants_late_comes_under_review_too() -> None:
     """The event was suspicious before its budget had answered."""
     bonus = rule("order_bonus", id="b", points=40, min_minor=100, budget="c")
@@ -336,6 +390,27 @@ def test_what_a_budget_grants_late_comes_under_review_too() -> None:
     assert places(bench) == (0, 0, 0)
     bench.cancel("o1")
     assert bench.wallet().reversed == 140
+
+
+def test_what_a_budget_has_not_granted_yet_comes_to_nothing_after_a_rejection() -> None:
+    """The budget has it back; of the order nothing is left to return."""
+    bonus = rule("order_bonus", id="b", points=40, min_minor=100, budget="c")
+    bench = flagging(
+        {"x1": suspicion("x1")}, watched(SPEND, bonus, budgets=[{"id": "c", "points": 100}])
+    )
+    bench.deliver = lambda: None  # type: ignore[method-assign]
+    bench.order("o1", 100, event_id="x1")
+    review(bench, "reject", flag_id_of(suspicion()))
+    del bench.deliver
+
+    bench.deliver()
+    bench.cancel("o1")
+    for number in range(3):
+        bench.order(f"p{number}", 1, "m2")
+
+    assert places(bench) == (0, 0, 0)
+    assert bench.wallet().reversed == 100
+    assert bench.wallet("m2").earned == 3 + 100
 
 
 # --- transfers ----------------------------------------------------------------------------------

@@ -53,6 +53,27 @@ def test_what_only_the_cause_knew_is_left_out_without_it() -> None:
             "earned 120 points: bonus for the tier status.gold",
         ),
         (
+            {
+                "type": "points.held",
+                "cause_type": "fraud.flag",
+                "reason": "under_review",
+                "flag_id": "fraud-1",
+            },
+            None,
+            "reserved 120 points: until a review has decided (flag fraud-1)",
+        ),
+        (
+            {
+                "type": "points.reversed",
+                "cause_type": "review.reject",
+                "actor_id": "ann",
+                "reason": "a script",
+                "flag_id": "fraud-1",
+            },
+            None,
+            "120 points taken back: for order O-17 by ann, a script (flag fraud-1)",
+        ),
+        (
             {"type": "points.earned", "amount": 100, "due": 120, "lots": []},
             _PAID,
             "earned 100 points: order O-17 of 120.00 CNY at store S-3, rule base "

@@ -120,7 +120,7 @@ class BalanceChange(BaseModel):
     quantity: Quantity | None = None
     """How many of it, where there is an item."""
     flag_id: Id | None = None
-    """The flag that held the points, let them go, or was confirmed and had them reversed."""
+    """The flag that the points are under, that let them go, or that had them reversed."""
 
 
 class LadderStanding(BaseModel):

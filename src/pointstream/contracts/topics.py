@@ -171,6 +171,8 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             "Suspicions raised, released and confirmed.",
             types=("fraud.flag",),
             keyed_by="entity_id",
+            # Who reviews finds open flags here alone, and how each ended.
+            retention_ms=400 * _DAY_MS,
         ),
         spec(
             "shadow-diffs",

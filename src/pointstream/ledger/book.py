@@ -93,8 +93,6 @@ class Book:
         """Flags that the points of the event being handled come under."""
         self.came_back: list[Account] = []
         """Accounts with open flags whose lots got points back: the flags may be about those."""
-        self.traced = programme.source.fraud is not None
-        """Whether it is kept what each event gave, and where it was sent on: for reviews."""
         self.given: list[tuple[bytes, str, list[Any]]] = []
         """What was given since, by member and event: kept when the record is done."""
         self.detectors = DetectorTables(detector_versions(programme.source))
@@ -129,6 +127,11 @@ class Book:
             for version in (*programme.versions, *programme.instead)
         }
         self._rule_sets_stored: set[str] = set()
+
+    @property
+    def traced(self) -> bool:
+        """Whether it is kept what each event gave, and where it was sent on: for reviews."""
+        return bool(self.detectors.versions)
 
     # --- accounts ---------------------------------------------------------------------------
 

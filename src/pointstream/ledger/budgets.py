@@ -35,9 +35,9 @@ def budget_granted(book: Book, account: Account, grant: Grant, source: Source) -
     under_way = take_under_way(book, account.member, grant.ask_id)
     reward = book.rule_set(under_way.ruleset_hash).rewards[under_way.rule_id]
     points = grant.granted
-    # A wallet that the programme has no more takes nothing in.
+    # A wallet that the programme has no more takes nothing in; a confirmed fraud earns nothing.
     gone = reward.wallet not in book.programme.wallets
-    if gone or not grant_fits(account, [Due(reward, points)]):
+    if gone or under_way.confirmed or not grant_fits(account, [Due(reward, points)]):
         grants.give_back(book, grant.kind, grant.key, points)
         points = 0
     make_room(book, account.member, reward.caps, under_way.points - points, under_way.earned_ms)

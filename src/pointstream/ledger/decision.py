@@ -137,6 +137,10 @@ class Outcome(StrEnum):
     FLAG_CONFIRMED = "flag_confirmed"
     FLAG_WITHOUT_MEMBER = "flag_without_member"
     """The member was erased, or the flag has ended for it already."""
+    DESCENT_REVERSED = "descent_reversed"
+    NOTHING_DESCENDED = "nothing_descended"
+    REFERRAL_NOTED = "referral_noted"
+    LINEAGE_FORGOTTEN = "lineage_forgotten"
 
     # Ignored: known already. Nothing but the event's id is kept
     EVENT_ALREADY_TAKEN = "event_already_taken"

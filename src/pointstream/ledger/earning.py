@@ -18,6 +18,7 @@ from pointstream.ledger.comparing import compare_shadows
 from pointstream.ledger.completing import completed
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.facts import Facts
+from pointstream.ledger.lineage import note_referral
 from pointstream.ledger.orders import grant_fits, too_many, wrong_currency
 from pointstream.ledger.records import Account, Run
 from pointstream.ledger.scored import Due, Trace
@@ -159,7 +160,8 @@ def referral_registered(
         return score_referral(table, event, facts, trace)
 
     dues = score(book.rules_at(cause.occurred_ms), book.trace)
-    return _award_once(book, account, key, dues, cause, src, score)
+    decision = _award_once(book, account, key, dues, cause, src, score)
+    return _referred(book, account, event, dues, decision, cause)
 
 
 def first_order(
@@ -178,7 +180,22 @@ def first_order(
         return score_first_order(table, event, facts, trace)
 
     dues = score(book.rules_at(cause.occurred_ms), book.trace)
-    return _award_once(book, account, key, dues, cause, src, score)
+    decision = _award_once(book, account, key, dues, cause, src, score)
+    return _referred(book, account, event, dues, decision, cause)
+
+
+def _referred(
+    book: Book,
+    account: Account,
+    event: ReferralRegistered | ReferralFirstOrder,
+    dues: list[Due],
+    decision: Decision,
+    cause: Cause,
+) -> Decision:
+    """Note whom an award was for, where detectors are in use: it goes if that one is a fraud."""
+    if book.traced and dues and not decision.dead_letters:
+        note_referral(book, account, event.referee_id, cause)
+    return decision
 
 
 def activity_recorded(

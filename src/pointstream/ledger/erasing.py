@@ -21,6 +21,7 @@ from pointstream.ledger.consent import deny_all
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.leaving import emit_lots, strip
+from pointstream.ledger.lineage import forget
 from pointstream.ledger.messages import Message
 from pointstream.ledger.parking import never_taken
 from pointstream.ledger.records import Account, ErasedSums
@@ -63,6 +64,8 @@ def erase(book: Book, account: Account, event: AccountErase, cause: Cause) -> De
     for thing in stripped.keys:
         if thing.kind == b"s":
             book.tell(SURVIVOR_ERASED, thing.rest.decode(), {})
+        elif thing.kind == b"L":
+            forget(book, account.member_id, thing.rest, thing.value)
     decision = accepted(account, event, Outcome.ERASED)
     # What waited was no more than parked: it must not vanish without a word.
     decision.dead_letters.extend(

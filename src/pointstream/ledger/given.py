@@ -14,7 +14,7 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.records import Account, Lot
 from pointstream.rules.model import CompiledCap, Reward
 
-__all__ = ["Given", "given_by", "keep_given", "note_given", "rewrite_given"]
+__all__ = ["Given", "given_by", "keep_given", "keep_taken", "note_given"]
 
 
 @dataclass(slots=True)
@@ -32,6 +32,8 @@ class Given:
     ruleset_hash: str | None = None
     """Of a rule that has caps."""
     rule_id: str | None = None
+    measured: bool = True
+    """Whether it counts towards a tier, as what rules give does."""
 
     def caps(self, book: Book) -> tuple[CompiledCap, ...]:
         """Return the caps that have counted it, as far as the rule set is still known."""
@@ -45,13 +47,16 @@ class Given:
 def note_given(
     book: Book, account: Account, event_id: str | None, lot: Lot, reward: Reward | None
 ) -> None:
-    """Note a lot that an event has just made. `keep_given` follows when the record is done."""
+    """Note a lot that an event has just made, by a rule or by hand. `keep_given` follows when the
+    record is done."""
     if event_id is None:
         return
     row: list[Any] = [lot.lot_id, lot.wallet, lot.points, lot.earned_ms, lot.expires_ms]
     if lot.order_id is not None:
         row.append(lot.order_id)
-    elif reward is not None and reward.caps:
+    elif reward is None:
+        row += [None, None, None, False]
+    elif reward.caps:
         row += [None, reward.ruleset_hash, reward.rule_id]
     book.given.append((account.member, event_id, row))
 
@@ -70,11 +75,10 @@ def given_by(book: Book, account: Account, event_id: str) -> list[Given]:
     return [Given(*row) for row in loads(rows)] if rows else []
 
 
-def rewrite_given(book: Book, account: Account, event_id: str, given: list[Given]) -> None:
-    """Write what is left of an event's lots: none, once a review has taken all of it back."""
+def keep_taken(book: Book, account: Account, event_id: str, given: list[Given]) -> None:
+    """Note that all an event gave has been taken back. That it has stays known: a part of a lot
+    can come back into it later."""
     rows = [
-        [one.lot_id, one.wallet, one.points, one.earned_ms, one.expires_ms, one.order_id]
-        for one in given
-        if one.points
+        [one.lot_id, one.wallet, 0, one.earned_ms, one.expires_ms, one.order_id] for one in given
     ]
-    book.memory.keep_given(account.member, event_id, dumps(rows) if rows else b"")
+    book.memory.keep_given(account.member, event_id, dumps(rows))

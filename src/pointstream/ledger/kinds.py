@@ -62,6 +62,7 @@ MEMBER_KINDS: Final = (
     MemberKind(b"C"),
     MemberKind(b"D"),
     MemberKind(b"F"),
+    MemberKind(b"L"),
     MemberKind(b"b"),
     MemberKind(b"M"),
     MemberKind(b"S"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pointstream.ledger import erasing, grants, merging
+from pointstream.ledger import erasing, grants, lineage, merging
 from pointstream.ledger.book import Book
 from pointstream.ledger.budgets import budget_granted
 from pointstream.ledger.catalogue import ITEM_TOLD, item_told, stock_limit
@@ -32,6 +32,7 @@ from pointstream.ledger.rulebook import (
 from pointstream.ledger.shadows import SHADOW_ENDED, SHADOW_TOLD, shadow_ended, shadow_told
 from pointstream.ledger.suspected import SUSPECTED
 from pointstream.ledger.suspicion import FLAG_RAISED, flag_raised
+from pointstream.ledger.taking_back import line_unearned
 from pointstream.ledger.told import TO_WATCHED, notes_taken, suspicion_told, told_member
 from pointstream.ledger.transfers import transfer_sent, transfer_settled
 
@@ -87,6 +88,11 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     NOTED: notes_taken,
     SUSPECTED: suspicion_told,
     **dict.fromkeys(TO_WATCHED, told_member),
+    lineage.FOLLOWED: lineage.line_followed,
+    lineage.MISSED: lineage.line_missed,
+    lineage.REFERRED: lineage.line_referred,
+    lineage.UNEARNED: line_unearned,
+    lineage.FORGOTTEN: lineage.line_forgotten,
 }
 
 
@@ -99,6 +105,11 @@ _TO_MEMBERS: Final = frozenset(
         FLAG_ENDED,
         FLAG_REVIEWED,
         *TO_WATCHED,
+        lineage.FOLLOWED,
+        lineage.MISSED,
+        lineage.REFERRED,
+        lineage.UNEARNED,
+        lineage.FORGOTTEN,
     )
 )
 """Messages that a merged member's survivor takes instead. What belongs to a merge is meant for the

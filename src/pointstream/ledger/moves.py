@@ -102,6 +102,7 @@ def give(
         reason=reason,
         due=due,
         campaign_id=campaign_id,
+        flag_id=None if lot.review is None else lot.review[1],
     )
     lot.points = points
     if book.traced:

@@ -118,7 +118,7 @@ def _claw_back(
         if left and other.wallet == wallet:
             left -= _take_own(book, account, totals, order, other, left, policy, moved)
             if left and account.flags and policy is not RefundPolicy.ONLY_PENDING:
-                left -= _take_held(book, account, totals, order, other, left, moved)
+                left -= _take_held(book, account, totals, other, left, moved)
     if left and policy is not RefundPolicy.ONLY_PENDING and totals.available:
         part = min(left, totals.available)
         for lot in take(book, account, wallet, totals, part, 0):
@@ -172,17 +172,17 @@ def _take_held(
     book: Book,
     account: Account,
     totals: Totals,
-    order: Order,
     award: Award,
     wanted: int,
     moved: list[tuple[int, int, LotChange | None]],
 ) -> int:
     """Take from what flags hold of the lot that an award made; return how many points it gave."""
-    part = take_held(book, account, totals, award, order.earned_ms, wanted)
-    if part:
+    taken = take_held(book, account, award.wallet, award.lot_id, wanted)
+    for lot in taken:
+        totals.held -= lot.points
         # Held points have left their lot already.
-        moved.append((part, 0, lot_change(award.lot_id, 0, award.expires_ms, book)))
-    return part
+        moved.append((lot.points, 0, lot_change(lot.lot_id, 0, lot.expires_ms, book)))
+    return sum(lot.points for lot in taken)
 
 
 def _take_own(

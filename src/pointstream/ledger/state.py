@@ -43,6 +43,7 @@ the time until which it counts. That makes them one range for the sweep:
     F owner NUL flag                          how a flag ended, at its owner and its members
     G member                                  who referred the member, and whom it referred
     H member NUL hold                         hold, open or ended
+    L member NUL what NUL ids                 where points went or came from, who referred whom
     M member NUL event_id                     event id, with the digest, a command's answer, and
                                               what the event gave where detectors are in use
     O member NUL order_id                     order, with what it earned and what was refunded
@@ -98,6 +99,8 @@ __all__ = [
     "is_payment_key",
     "is_transfer_key",
     "item_key",
+    "line_key",
+    "lines_prefix",
     "lot_key",
     "lots_prefix",
     "merged_key",
@@ -374,6 +377,15 @@ def flag_members_prefix(owner: bytes, flag_id: str) -> bytes:
 
 def flag_member_key(owner: bytes, flag_id: str, member: bytes) -> bytes:
     return flag_members_prefix(owner, flag_id) + member
+
+
+def lines_prefix(member: bytes, what: str) -> bytes:
+    return b"L%b\0%b\0" % (member, what.encode())
+
+
+def line_key(member: bytes, *names: str) -> bytes:
+    """Return the key of a link: what it is, and the ids that it is about."""
+    return b"L%b\0%b" % (member, "\0".join(names).encode())
 
 
 def shares_prefix(member: bytes) -> bytes:

@@ -54,6 +54,10 @@ def _open_flag(arrival: Arrival, rest: bytes, value: bytes) -> None:
     arrival.book.state.put(b"f%b\0%b" % (arrival.account.member, rest), value)
 
 
+def _line(arrival: Arrival, rest: bytes, value: bytes) -> None:
+    remember(arrival, b"L", rest, value)
+
+
 def _event(arrival: Arrival, rest: bytes, value: bytes) -> None:
     remember(arrival, b"M", rest, value)
 
@@ -139,6 +143,7 @@ REMEMBERED: Final[dict[str, Callable[[Arrival, bytes, bytes], None]]] = {
     "D": _paid,
     "F": _flag,
     "G": _family,
+    "L": _line,
     "M": _event,
     "S": _sent,
     "b": _share,

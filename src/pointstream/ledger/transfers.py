@@ -30,6 +30,7 @@ from pointstream.ledger.codec import (
 )
 from pointstream.ledger.decision import Answer, Decision, Outcome, Source
 from pointstream.ledger.errors import StateCorrupt
+from pointstream.ledger.lineage import note_received, note_refused, note_sent
 from pointstream.ledger.messages import Message
 from pointstream.ledger.moves import credit, overdue, take
 from pointstream.ledger.records import Account, Lot, Transfer
@@ -111,6 +112,8 @@ def points_transferred(
     )
     book.state.put(transfer_key(account.member, transfer_id), encode_transfer(transfer))
     account.transfers += 1
+    if book.traced:
+        note_sent(book, account, transfer_id, event.to_member_id, lots)
     count_sent(book, account, cause.occurred_ms, points)
     book.tell(
         _SENT,
@@ -166,6 +169,8 @@ def transfer_sent(book: Book, message: Message, source: Source) -> Decision:
         # The order is the sender's: a return of it takes nothing back here.
         lot.order_id = None
     _bring(book, account, lots, MovementType.TRANSFERRED_IN, cause, None, transfer_id, body["from"])
+    if book.traced:
+        note_received(book, account, transfer_id, body["from"], name, len(lots))
     book.tell(_SETTLED, body["from"], {"transfer_id": transfer_id, "reason": None})
     return Decision(Outcome.TRANSFER_RECEIVED)
 
@@ -217,6 +222,7 @@ def transfer_settled(book: Book, message: Message, source: Source) -> Decision:
         cause.confirmed_by = transfer.confirmed_by
         cause.store_id = transfer.store_id
         _come_back(book, account, transfer, cause, reason, transfer_id)
+        note_refused(book, account, transfer_id, cause)
         count_sent(book, account, transfer.occurred_ms, -transfer.points)
     book.answer(member, _answer(account, transfer, reason))
     return Decision(Outcome.TRANSFER_COMPLETED if reason is None else Outcome.TRANSFER_RETURNED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,14 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_list
 from pointstream.ledger.errors import StateCorrupt
-from pointstream.ledger.state import under_way_key
+from pointstream.ledger.state import prefix_stop, under_way_key, under_way_prefix
 
 __all__ = [
     "UnderWay",
     "decode_under_way",
     "keep_under_way",
     "note_refund",
+    "refuse_under_way",
     "take_under_way",
     "without_order",
 ]
@@ -39,6 +41,8 @@ class UnderWay:
     """The event that earned it, as `Cause.fields` gives it."""
     refund: dict[str, Any] | None = None
     """The latest refund or cancellation of its order since."""
+    confirmed: bool = False
+    """A flag about the event was confirmed since: nothing of it is given."""
 
 
 def keep_under_way(book: Book, member: bytes, ask_id: str, under_way: UnderWay) -> None:
@@ -78,6 +82,16 @@ def note_refund(book: Book, member: bytes, ask_id: str, cause: Cause) -> None:
     book.state.put(under_way_key(member, ask_id), _encode(under_way))
 
 
+def refuse_under_way(book: Book, member: bytes, event_ids: Collection[str]) -> None:
+    """Let awards of some events come to nothing when their answers are there."""
+    prefix = under_way_prefix(member)
+    for key, value in list(book.state.scan(prefix, prefix_stop(prefix))):
+        under_way = decode_under_way(value)
+        if under_way.cause.get("event_id") in event_ids:
+            under_way.confirmed = True
+            book.state.put(key, _encode(under_way))
+
+
 def _read(book: Book, member: bytes, ask_id: str) -> UnderWay:
     value = book.state.get(under_way_key(member, ask_id))
     if value is None:
@@ -86,17 +100,16 @@ def _read(book: Book, member: bytes, ask_id: str) -> UnderWay:
 
 
 def _encode(under_way: UnderWay) -> bytes:
-    return encode_list(
-        [
-            under_way.ruleset_hash,
-            under_way.rule_id,
-            under_way.points,
-            under_way.due,
-            under_way.earned_ms,
-            under_way.order_id,
-            under_way.reason,
-            under_way.campaign_id,
-            under_way.cause,
-            under_way.refund,
-        ]
-    )
+    row = [
+        under_way.ruleset_hash,
+        under_way.rule_id,
+        under_way.points,
+        under_way.due,
+        under_way.earned_ms,
+        under_way.order_id,
+        under_way.reason,
+        under_way.campaign_id,
+        under_way.cause,
+        under_way.refund,
+    ]
+    return encode_list([*row, True] if under_way.confirmed else row)

@@ -8,6 +8,7 @@ spendable already is **held**, by a hold under an id that no command can name; n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from pointstream.contracts.vocabulary import MovementType
@@ -22,8 +23,8 @@ from pointstream.ledger.codec import (
     split_lot_key,
     split_pending_key,
 )
-from pointstream.ledger.moves import look_ahead, reduce
-from pointstream.ledger.records import Account, Award, Hold, HoldState, Lot, Totals
+from pointstream.ledger.moves import credit, look_ahead, reduce
+from pointstream.ledger.records import Account, Hold, HoldState, Lot
 from pointstream.ledger.shares import Share, put_share, shares
 from pointstream.ledger.state import (
     NEVER,
@@ -44,6 +45,7 @@ UNDER_REVIEW: Final = "under_review"
 __all__ = [
     "base_of_lot",
     "end_hold",
+    "free_lots",
     "hold_lots",
     "lots_of",
     "put_pending",
@@ -159,30 +161,45 @@ def end_hold(book: Book, account: Account, hold_id: str, wallet: str) -> list[Lo
     return lots
 
 
-def take_held(
-    book: Book, account: Account, totals: Totals, award: Award, earned_ms: int, wanted: int
-) -> int:
-    """Take points of an award's lot that flags hold, for a refund; return how many."""
-    taken = 0
+def free_lots(
+    book: Book, account: Account, wallet: str, lots: list[Lot], flag_id: str, cause: Cause
+) -> None:
+    """Give held points back to their lots. What another flag is about is held again then."""
+    if not lots:
+        return
+    totals = account.wallets[wallet]
+    moved: list[tuple[int, int, LotChange | None]] = []
+    for lot in lots:
+        points = lot.points
+        totals.held -= points
+        delta = credit(book, account, totals, lot, again=True)
+        change = lot_change(lot.lot_id, delta, lot.expires_ms, book) if delta else None
+        moved.append((points, delta, change))
+    kind = MovementType.VOIDED
+    book.emit_split(account, wallet, totals, kind, moved, cause, flag_id=flag_id)
+
+
+def take_held(book: Book, account: Account, wallet: str, lot_id: str, wanted: int) -> list[Lot]:
+    """Take points of one lot out of the holds of flags; return them. They still count as held."""
+    taken: list[Lot] = []
+    left = wanted
     for share in shares(book, account):
-        for hold_id, wallet in list(share.holds.items()):
-            if taken == wanted or wallet != award.wallet:
-                continue
-            times = award.expires_ms, earned_ms, award.lot_id
-            key = held_key(account.member, wallet, hold_id, *times)
-            value = book.state.get(key)
-            if value is None:
-                continue
-            lot = decode_lot(wallet, 0, *times, value)
-            part = min(lot.points, wanted - taken)
-            lot.points -= part
-            taken += part
-            if lot.points:
-                book.state.put(key, encode_lot(lot))
-            else:
-                book.state.delete(key)
-            _resize(book, account, share, hold_id, -part)
-    totals.held -= taken
+        for hold_id, of in list(share.holds.items()):
+            prefix = held_prefix(account.member, wallet, hold_id)
+            for key, value in list(book.state.scan(prefix, prefix_stop(prefix))):
+                times = split_lot_key(key, len(prefix))
+                if not left or of != wallet or times[2] != lot_id:
+                    continue
+                lot = decode_lot(wallet, 0, *times, value)
+                part = min(lot.points, left)
+                left -= part
+                taken.append(replace(lot, points=part))
+                lot.points -= part
+                if lot.points:
+                    book.state.put(key, encode_lot(lot))
+                else:
+                    book.state.delete(key)
+                _resize(book, account, share, hold_id, -part)
     return taken
 
 

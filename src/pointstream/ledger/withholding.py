@@ -10,11 +10,11 @@ point is reversed once: what refunds, expiries and other reviews have taken of a
 
 from __future__ import annotations
 
-from pointstream.contracts.vocabulary import AccountStatus, FlagAction, MovementType
+from pointstream.contracts.vocabulary import AccountStatus, FlagAction
 from pointstream.ledger.aging import activate, catch_up, expire
-from pointstream.ledger.book import Book, LotChange, lot_change
+from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause, base_of
-from pointstream.ledger.moves import credit, overdue
+from pointstream.ledger.moves import overdue
 from pointstream.ledger.records import Account
 from pointstream.ledger.shares import (
     EVENTS_PER_MEMBER,
@@ -27,6 +27,7 @@ from pointstream.ledger.shares import (
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.withheld import (
     end_hold,
+    free_lots,
     hold_lots,
     lots_of,
     put_pending,
@@ -92,7 +93,8 @@ def let_go(book: Book, account: Account, share: Share, cause: Cause) -> None:
         if due and not account.frozen:
             book.ring(account, activate(book, account, wallet, totals, book.now_ms, cause))
     for hold_id, wallet in share.holds.items():
-        _free(book, account, hold_id, wallet, share.flag_id, cause)
+        lots = end_hold(book, account, hold_id, wallet)
+        free_lots(book, account, wallet, lots, share.flag_id, cause)
     for wallet, totals in account.wallets.items():
         if overdue(book, account, totals):
             book.ring(account, expire(book, account, wallet, totals, book.now_ms, cause))
@@ -122,23 +124,6 @@ def _hold_back(book: Book, account: Account, share: Share, bases: list[str]) -> 
             put_pending(book, account, key, lot)
         if spendable:
             hold_lots(book, account, share, wallet, spendable)
-
-
-def _free(
-    book: Book, account: Account, hold_id: str, wallet: str, flag_id: str, cause: Cause
-) -> None:
-    """Give what a flag held back to its lots. What another flag is about is held again then."""
-    totals = account.wallets[wallet]
-    lots = end_hold(book, account, hold_id, wallet)
-    moved: list[tuple[int, int, LotChange | None]] = []
-    for lot in lots:
-        points = lot.points
-        totals.held -= points
-        delta = credit(book, account, totals, lot, again=True)
-        change = lot_change(lot.lot_id, delta, lot.expires_ms, book) if delta else None
-        moved.append((points, delta, change))
-    kind = MovementType.VOIDED
-    book.emit_split(account, wallet, totals, kind, moved, cause, flag_id=flag_id)
 
 
 def _unfreeze(book: Book, account: Account, cause: Cause) -> None:

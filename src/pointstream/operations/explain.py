@@ -119,6 +119,8 @@ def _cause(entry: Fields, cause: Fields) -> str:
         return f"{entry.get('reason')}, of the whole programme"
     elif kind == "timer.points.voided":
         words = "not used in time"
+    elif kind == "fraud.flag":
+        return "until a review has decided"
     elif kind.startswith(("points.", "account.", "review.")):
         if kind == "points.transfer":
             actor = _transferred(entry, actor)
@@ -177,6 +179,8 @@ def _remarks(entry: Fields, zone: tzinfo) -> list[str]:
         remarks.append(f"the rule gave {due}, the limit left {amount}")
     if entry.get("written_off"):
         remarks.append(f"{entry['written_off']} already spent, written off")
+    if entry.get("flag_id"):
+        remarks.append(f"flag {entry['flag_id']}")
     if entry.get("debt_after"):
         remarks.append(f"{entry['debt_after']} owed")
     if str(entry["type"]) in (
