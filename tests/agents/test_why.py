@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, cast
 
 import orjson
@@ -355,6 +356,31 @@ def test_the_payment_of_an_order_is_found_by_the_order() -> None:
 
     assert past.why(order_id="o", member_id=M0).event_id == "e2"
     assert past.why(order_id="o", member_id=M1).event_id == "e1"
+
+
+def test_an_event_is_found_in_whatever_form_its_id_was_written() -> None:
+    """With characters that JSON may escape; in the header of a CloudEvent; not where it is only a
+    part of another id, of a record that was refused."""
+    past = Past()
+    body = {"type": "checkin.recorded", "member_id": M0, "occurred_at": rfc3339(NOW_MS)}
+    escaped = json.dumps({**body, "event_id": "till/é"}).replace("/", "\\/")
+    past.send("check-ins", M0.encode(), escaped.encode())
+    plain = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"e1"),
+        ("ce_source", b"till"),
+        ("ce_subject", M0.encode()),
+    ]
+    headers = [*plain, ("ce_type", b"checkin.recorded"), ("ce_time", b"2026-03-01T16:00:00Z")]
+    past.driver.send("points.check-ins", M0.encode(), b"{}", headers=headers, timestamp_ms=NOW_MS)
+    past.send("orders", M0.encode(), orjson.dumps({**body, "event_id": "e10"}))
+
+    assert past.why("till/é").event.offset == 0
+    assert past.why("e1").event.offset == 1
+    with pytest.raises(EventNotFound, match="unknown_type"):
+        past.why("e10")
+    with pytest.raises(EventNotFound, match="There is no event e "):
+        past.why("e")
 
 
 def test_an_event_that_came_again_is_told_once() -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from pointstream.contracts.decoding import Decoded, Refusal, decode
 from pointstream.contracts.inputs import MemberEvent, OrderPaid
+from pointstream.contracts.wire import loads
 from pointstream.operations.placement import partition_of
 from pointstream.operations.reading import CommittedReader, Record
 
@@ -98,8 +99,23 @@ async def find_event(
     where = "its partition of " if wanted.member_id is not None else ""
     raise EventNotFound(
         f"There is no {wanted} on {where}{', '.join(topics)}: the id is another one, or the topics"
-        " do not keep it any more. Commands ask no rules and are not searched."
+        " do not keep it any more, or what was sent is no JSON: see the dead letters. Commands ask"
+        " no rules and are not searched."
     )
+
+
+def _names(record: Record, wanted: Wanted) -> bool:
+    """Tell whether a record that was refused says that it is what is looked for."""
+    try:
+        body = loads(record.value or b"")
+    except ValueError:
+        return False
+    if not isinstance(body, dict):
+        return False
+    if wanted.event_id is None:
+        return (body.get("type"), body.get("order_id")) == ("order.paid", wanted.order_id)
+    id_ = dict(record.headers).get("ce_id") or b""
+    return wanted.event_id in (body.get("event_id"), body.get("id"), id_.decode(errors="replace"))
 
 
 def _with(records: Sequence[Record], needle: bytes | None) -> Sequence[Record]:
@@ -116,8 +132,7 @@ def _event(suffix: str, record: Record, wanted: Wanted) -> MemberEvent | Refusal
     """Return the event of a record if it is the one; what keeps it from being taken, if so."""
     decoded = decode(suffix, record.key, record.value, record.headers)
     if not isinstance(decoded, Decoded):
-        # It names what is looked for; whether as its id cannot be told of all that is broken.
-        return decoded if wanted.needle is not None else None
+        return decoded if _names(record, wanted) else None
     event = decoded.event
     if wanted.event_id is not None:
         same = getattr(event, "event_id", None) == wanted.event_id
