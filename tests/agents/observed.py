@@ -14,6 +14,7 @@ from pointstream.engine.records import Target
 from pointstream.engine.task import PartitionTask
 from pointstream.ledger import Ledger
 from pointstream.operations.metrics import Counts, Metrics
+from pointstream.operations.placement import partition_of
 from pointstream.operations.programme import load_programme
 from pointstream.rules.compile import compile_programme
 
@@ -51,6 +52,10 @@ class ObservedJob:
     @property
     def tasks(self) -> dict[int, PartitionTask]:
         return self.driver.tasks
+
+    def partition_of(self, member_id: str) -> int:
+        """Where a member's account is."""
+        return partition_of(member_id.encode(), self.driver.partitions)
 
     async def ends(self) -> dict[int, dict[str, int]]:
         topics = self.driver.broker.topics

@@ -36,7 +36,14 @@ from pointstream.ledger.codec import decode_list, split_lot_key
 from pointstream.ledger.decision import Effects
 from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
 from pointstream.ledger.notes import packed
-from pointstream.ledger.state import account_key, lots_prefix, prefix_stop
+from pointstream.ledger.state import (
+    OUTSTANDING_KEY,
+    account_key,
+    is_account_key,
+    lots_prefix,
+    prefix_stop,
+)
+from pointstream.operations.books import StateBooks, against_outstanding
 from pointstream.rules import CompiledProgramme, compile_programme
 
 DAY_MS = 86_400_000
@@ -126,6 +133,7 @@ class Bench:
         self.shadow_diffs: list[dict[str, Any]] = []
         self._made = 0
         self._open = 0
+        self._ended = 0
         self.restart()
 
     def restart(self) -> None:
@@ -221,7 +229,9 @@ class Bench:
         """End the batch."""
         if self._open:
             self._open = 0
-            for standing in self.ledger.close():
+            standings = self.ledger.close()
+            self._check_outstanding()
+            for standing in standings:
                 if standing.crm_sync is None:
                     assert standing.mall_sync is None
                     self.standings.append(standing)
@@ -229,6 +239,18 @@ class Bench:
                 CrmSync.model_validate(standing.crm_sync)
                 MallSync.model_validate(standing.mall_sync)
                 self.standings.append(standing)
+
+    def _check_outstanding(self) -> None:
+        """The sums of the partition are those of its accounts: after the batches 1, 2, 4, 8 … of
+        every test."""
+        self._ended += 1
+        if self._ended & (self._ended - 1):
+            return
+        books = StateBooks()
+        for key, value in self.state.values.items():
+            if is_account_key(key) or key == OUTSTANDING_KEY:
+                books.put(key, value)
+        assert not list(against_outstanding(books))
 
     def _begin(self) -> None:
         if not self._open:

@@ -468,7 +468,7 @@ def test_an_answer_for_nothing_that_waits_stops_the_partition() -> None:
         )
     )
 
-    with pytest.raises(Exception, match="nothing of member 'm1' waits for 'no'"):
+    with pytest.raises(Exception, match="nothing of a member waits for 'no'"):
         bench.arrive_all()
 
 

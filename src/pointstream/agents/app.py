@@ -1,11 +1,11 @@
 """The composition root: settings to a running worker."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn, cast
 
@@ -14,12 +14,14 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from pointstream.agents.processor import INPUTS, TICKS, PointsProcessor
+from pointstream.agents.telling import WorkerLog
 from pointstream.agents.web import add_views
 from pointstream.engine import Processor
 from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
+from pointstream.engine.errors import words_of
 from pointstream.engine.kafka import Cluster
 from pointstream.engine.runtime import EngineConfig
-from pointstream.engine.task import Guards, Limits, Observers, TaskObserver
+from pointstream.engine.task import Guards, Limits, Observers
 from pointstream.engine.topics import (
     TopicDifferencesError,
     TopicsError,
@@ -57,28 +59,6 @@ class CannotStart(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-class _Log(TaskObserver):
-    """Says in the log what an operator wants to know of a task."""
-
-    def __init__(self) -> None:
-        self._told: dict[int, float] = {}
-
-    def restoring(self, partition: int, done: int, remaining: int) -> None:
-        now = time.monotonic()
-        if not remaining:
-            self._told.pop(partition, None)
-            logger.info("restored", partition=partition, records=done)
-        elif now - self._told.get(partition, 0.0) > 2.0:
-            self._told[partition] = now
-            logger.info("restoring", partition=partition, done=done, remaining=remaining)
-
-    def dropped(self, partition: int, records: int) -> None:
-        logger.info("records below the position dropped", partition=partition, records=records)
-
-    def discarded(self, partition: int, reason: str) -> None:
-        logger.warning("local state discarded", partition=partition, reason=reason)
 
 
 def build_app(
@@ -127,7 +107,7 @@ def build_app(
             heartbeat_interval=settings.heartbeat_interval_ms / 1000,
             max_poll_records=settings.max_batch_records,
         ),
-        observer=Observers(metrics, _Log()),
+        observer=Observers(metrics, WorkerLog(metrics.counts_of)),
     )
     metrics.engine = app.engine
     accounts = app.Table(
@@ -242,7 +222,7 @@ def _end_at_once() -> NoReturn:
     os._exit(0)
 
 
-def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
+def run_worker(settings: Settings) -> int:
     """Run a worker until it is told to stop, and return its exit status.
 
     0 after a clean stop (SIGTERM, SIGINT), which ends the process at once as long as nothing is
@@ -253,7 +233,7 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
         CannotStart: programme, directory, port, topics or the way to the broker are not as they
             must be. Nothing has been created on the broker then.
     """
-    configure_logs(level=log_level)
+    configure_logs(level=settings.log_level, format=settings.log_format)
     _use_fast_loop()
     exit_when_asked(say=lambda: logger.info("worker stopped"))
     try:
@@ -272,7 +252,7 @@ def run_worker(settings: Settings, *, log_level: str = "INFO") -> int:
     except (AccessError, PremisesError, WebTokenError) as error:
         raise CannotStart(str(error)) from error
     with lock:
-        return _run(settings, processors, metrics, log_level)
+        return _run(settings, processors, metrics)
 
 
 def _use_fast_loop() -> None:
@@ -288,7 +268,6 @@ def _run(
     settings: Settings,
     processors: Callable[[int], Processor],
     metrics: Metrics,
-    log_level: str,
 ) -> int:
     # What is loaded by now stays; what a batch leaves behind has no cycles. Collecting at Python's
     # default pace takes a quarter of the time.
@@ -300,18 +279,22 @@ def _run(
         raise CannotStart(*str(error).splitlines()) from error
     app = build_app(settings, processor=processors, metrics=metrics)
     worker = _Worker(
-        app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=log_level
+        app,
+        override_logging=False,
+        redirect_stdouts=False,
+        quiet=True,
+        loglevel=settings.log_level,
     )
     # Its escape codes have no business in a log.
     worker.spinner = None
     logger.info("worker starts", servers=settings.bootstrap_servers, app_id=settings.app_id)
-    status = _execute(worker)
+    status = _execute(worker, metrics)
     # Its signal handlers went with its loop.
     exit_when_asked(status)
     return status
 
 
-def _execute(worker: _Worker) -> int:
+def _execute(worker: _Worker, metrics: Metrics) -> int:
     """Run it to its end: 0, or `EXIT_FAULT` when one of Faust's services crashed."""
     fault: BaseException | None
     try:
@@ -327,9 +310,12 @@ def _execute(worker: _Worker) -> int:
     if stopped:
         logger.info("worker stopped")
         return 0
+    if fault is not None:
+        with contextlib.suppress(OSError):
+            metrics.failed(fault)
     logger.critical(
         "worker stops on a fault; its partitions go on elsewhere or after a restart",
         fault=type(fault).__name__ if fault is not None else "unknown",
-        reason=str(fault) if fault is not None else "one of its services ended",
+        reason=words_of(fault) if fault is not None else "one of its services ended",
     )
     return EXIT_FAULT

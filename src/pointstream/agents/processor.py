@@ -6,10 +6,12 @@ from typing import Any
 
 import structlog
 
+from pointstream.agents.telling import address_of
 from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
 from pointstream.contracts.wire import cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
+from pointstream.engine.tracing import trace_of
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
 from pointstream.ledger.closed import forwarded_source
 from pointstream.ledger.decision import Effects, Entry
@@ -71,6 +73,8 @@ class PointsProcessor:
         self.counts = counts or Counts()
         self._output = Output(0)
         self._timers_left = 0
+        #: Of the members whose standing is sent at the end of the batch: the newest trace of each.
+        self._traces: dict[str, tuple[Header, ...]] = {}
 
     def begin(self, state: State, output: Output) -> None:
         """See `engine.Processor`."""
@@ -83,15 +87,25 @@ class PointsProcessor:
     def process(self, records: Sequence[InputRecord]) -> int:
         """See `engine.Processor`."""
         output, suffixes = self._output, self._suffixes
-        for done, record in enumerate(records):
-            suffix = suffixes[record.topic]
-            now_ms = self._event_time(record, suffix) if self._by_events else record.timestamp
-            if not self._advance(now_ms, output):
-                return done
-            if suffix is MESSAGES:
-                self._message(record, output)
-            elif suffix is not TICKS:
-                self._event(suffix, _source(record), output)
+        done = 0
+        try:
+            for done, record in enumerate(records):
+                suffix = suffixes[record.topic]
+                now_ms = self._event_time(record, suffix) if self._by_events else record.timestamp
+                if not self._advance(now_ms, output):
+                    return done
+                headers = record.headers
+                if headers:
+                    output.trace = trace_of(headers)
+                if suffix is MESSAGES:
+                    self._message(record, output)
+                elif suffix is not TICKS:
+                    self._event(suffix, _source(record), output)
+                if headers:
+                    output.trace = ()
+        except Exception:
+            logger.error("the fault comes with this record", **address_of(records[done]))
+            raise
         return len(records)
 
     @property
@@ -137,7 +151,10 @@ class PointsProcessor:
             value = encode_message(message)
             self._output.send(self._messages, None, value, partition=partition)
         for standing in self._ledger.close():
+            if self._traces:
+                self._output.trace = self._traces.get(standing.member_id, ())
             self._send_standing(standing, self._output)
+        self._traces.clear()
         # The transaction still needs what was sent; an idle partition must not hold on to it.
         self._output = Output(0)
 
@@ -156,6 +173,8 @@ class PointsProcessor:
             letter = DeadLetter(decoded.code, decoded.message, source)
             self._send_dead_letter(letter, output)
             return
+        if output.trace and source.key is not None:
+            self._traces[as_member or source.key.decode()] = output.trace
         decision = self._ledger.decide(decoded.event, decoded.digest, source, as_member=as_member)
         self._send_decision(suffix, decision, output, passed_on=as_member is not None)
 
@@ -189,6 +208,8 @@ class PointsProcessor:
         self.counts.outcomes[suffix, decision.outcome] += 1
         for entry in decision.entries:
             self.counts.moved(entry)
+            if output.trace:
+                self._traces[entry["member_id"]] = output.trace
             self._send_entry(entry, output)
         if decision.result is not None:
             # The answer to a command that was passed on may be one that was given under the old
@@ -313,7 +334,10 @@ class PointsProcessor:
             "points.error.code": dead_letter.code.value,
         }
         headers = [*source.headers, *((name, text.encode()) for name, text in told.items())]
+        # It has its own trace among its headers, and it may be another record's.
+        output.trace, trace = (), output.trace
         output.send(self._dead_letters, source.key, source.value, headers)
+        output.trace = trace
 
 
 def _source(record: InputRecord) -> Source:

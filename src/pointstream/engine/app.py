@@ -19,6 +19,7 @@ import structlog
 from faust.types import ChannelT
 from faust.types.core import OpenHeadersArg
 
+from pointstream.engine.errors import EngineError, words_of
 from pointstream.engine.records import Processor
 from pointstream.engine.runtime import Engine, EngineConfig
 from pointstream.engine.tables import TableManager
@@ -146,7 +147,7 @@ class StreamApp(faust.App):
         except Exception as error:
             # An open transaction waits for a broker that is away. It need not be finished: what it
             # holds is taken again by whoever owns the partition next.
-            logger.warning("stopped without a clean end", reason=repr(error))
+            logger.warning("stopped without a clean end", reason=words_of(error))
             _exit(0)
         await super().on_stop()
 
@@ -162,7 +163,7 @@ class StreamApp(faust.App):
         logger.critical(
             "worker stops on a fault; its partitions go on elsewhere or after a restart",
             fault=type(error).__name__,
-            reason=str(error),
+            reason=words_of(error),
             exc_info=error if not _is_known(error) else None,
         )
         _exit(EXIT_FAULT)
@@ -180,6 +181,4 @@ def _exit(status: int) -> NoReturn:
 
 
 def _is_known(error: BaseException) -> bool:
-    from pointstream.engine.errors import EngineError
-
     return isinstance(error, EngineError)

@@ -15,6 +15,8 @@ But for the last, none is handled by going on. The process ends, a supervisor st
 the new process begins from what is committed.
 """
 
+from typing import Final
+
 __all__ = [
     "CorruptStore",
     "EngineError",
@@ -24,6 +26,7 @@ __all__ = [
     "RecordsDeleted",
     "StateLost",
     "StoreUnavailable",
+    "words_of",
 ]
 
 
@@ -57,3 +60,19 @@ class StateLost(EngineError):
 
 class StoreUnavailable(EngineError):
     """The local store is in use by another process, or its disk is full or forbidden."""
+
+
+#: Whose errors may be logged with their words: what they say was not read from a record.
+_OURS: Final = ("pointstream.", "aiokafka.", "rocksdict")
+
+
+def words_of(error: BaseException) -> str:
+    """What a log may say of an error: its words if they are ours, Kafka's or the system's.
+
+    Else its type alone. The words of a `KeyError` or of a parser quote what they stumbled over, and
+    that may be a member.
+    """
+    kind = type(error)
+    if kind.__module__.startswith(_OURS) or isinstance(error, OSError):
+        return str(error) or kind.__name__
+    return kind.__name__

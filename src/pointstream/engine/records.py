@@ -69,13 +69,15 @@ class Target(NamedTuple):
 class Output:
     """Collects what a batch sends, in order per topic and partition, until its transaction."""
 
-    __slots__ = ("_own", "partition", "records")
+    __slots__ = ("_own", "partition", "records", "trace")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.records: dict[Target, list[Outgoing]] = {}
         # The same lists by topic, of the task's own partition: nearly all goes there.
         self._own: dict[str, list[Outgoing]] = {}
+        #: Headers that follow those of every record, while what is sent belongs to a trace.
+        self.trace: tuple[Header, ...] = ()
 
     def send(
         self,
@@ -92,6 +94,8 @@ class Output:
         `partition` defaults to the task's own number, which is right for every topic that is
         keyed and partitioned like the input. A None `value` is a tombstone.
         """
+        if self.trace:
+            headers = (*headers, *self.trace)
         record = _new(Outgoing, (key, value, headers, timestamp_ms))
         pending = self._own.get(topic) if partition is None else None
         if pending is None:

@@ -6,7 +6,7 @@
     └── StateCorrupt          a stored value is not one that this code wrote
 
 Either ends the partition's work: going on would write wrong balances. What a publisher can get
-wrong is no exception but an outcome or a dead letter.
+wrong is no exception but an outcome or a dead letter. No message names a member: it is logged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ConservationBreach(LedgerError):
 
     def __init__(self, member_id: str, wallet: str, came_in: int, accounted_for: int) -> None:
         super().__init__(
-            f"the books of member {member_id!r}, wallet {wallet!r}, do not balance:"
+            f"the books of a member's wallet {wallet!r} do not balance:"
             f" {came_in} points came in, {accounted_for} are accounted for"
         )
         self.member_id = member_id
@@ -39,9 +39,10 @@ class BooksDisagree(LedgerError):
         self, member_id: str, wallet: str, available: int, in_lots: int, told: int
     ) -> None:
         super().__init__(
-            f"member {member_id!r}, wallet {wallet!r}: {available} points are available, the lots"
-            f" hold {in_lots}, the entries told of {told}"
+            f"a member's wallet {wallet!r}: {available} points are available, the lots hold"
+            f" {in_lots}, the entries told of {told}"
         )
+        self.member_id = member_id
 
 
 class StateCorrupt(LedgerError):

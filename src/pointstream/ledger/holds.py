@@ -181,7 +181,7 @@ def free(book: Book, account: Account, hold_id: str, cause: Cause, **names: Any)
 def _must_be_open(book: Book, account: Account, hold_id: str) -> Hold:
     hold = _hold(book, account, hold_id)
     if hold is None or hold.state is not HoldState.OPEN:
-        raise StateCorrupt(f"member {account.member_id!r} has no open hold {hold_id!r}")
+        raise StateCorrupt(f"a member has no open hold {hold_id!r}")
     return hold
 
 

@@ -192,7 +192,7 @@ def _awaiting(book: Book, message: Message) -> Account:
     account = _addressed(book, message)
     if account.closed or not account.arriving:
         # The survivor agreed, and can neither be merged nor erased until all is there.
-        raise StateCorrupt(f"member {account.member_id!r} waits for no account, but one arrives")
+        raise StateCorrupt("a member waits for no account, but one arrives")
     return account
 
 

@@ -44,4 +44,6 @@ def decode_message(value: bytes | None) -> Message:
         fields = loads(value or b"")
         return Message(fields["type"], fields["to"], fields["body"])
     except (ValueError, TypeError, KeyError) as error:
-        raise StateCorrupt(f"a message between partitions cannot be read: {error}") from error
+        # Not its words: they may quote the message, and this one is logged.
+        kind = type(error).__name__
+        raise StateCorrupt(f"a message between partitions cannot be read ({kind})") from error

@@ -330,4 +330,4 @@ def _put_lot(book: Book, account: Account, totals: Totals, lot: Lot, again: bool
 
 
 def _there_already(account: Account, lot: Lot) -> StateCorrupt:
-    return StateCorrupt(f"member {account.member_id!r} has a lot {lot.lot_id!r} already")
+    return StateCorrupt(f"a member has a lot {lot.lot_id!r} already")

@@ -43,7 +43,9 @@ class Outstanding:
             return
         for key, value in state.scan(ACCOUNTS_START, ACCOUNTS_STOP):
             for wallet, totals in decode_account(key, value).wallets.items():
-                self._add(wallet, totals.counted, _NOTHING)
+                # A wallet in which nothing ever was has no sum, whoever looks first.
+                if totals.counted != _NOTHING:
+                    self._add(wallet, totals.counted, _NOTHING)
 
     def take(self, wallet: str, totals: Totals) -> None:
         """Take in what has changed in a wallet since it was counted last."""

@@ -49,7 +49,7 @@ def keep_under_way(book: Book, member: bytes, ask_id: str, under_way: UnderWay) 
     """Keep an award until the answer to a question comes."""
     key = under_way_key(member, ask_id)
     if book.state.get(key) is not None:
-        raise StateCorrupt(f"member {member.decode()!r} waits for {ask_id!r} already")
+        raise StateCorrupt(f"a member waits for {ask_id!r} already")
     book.state.put(key, _encode(under_way))
 
 
@@ -95,7 +95,7 @@ def refuse_under_way(book: Book, member: bytes, event_ids: Collection[str]) -> N
 def _read(book: Book, member: bytes, ask_id: str) -> UnderWay:
     value = book.state.get(under_way_key(member, ask_id))
     if value is None:
-        raise StateCorrupt(f"nothing of member {member.decode()!r} waits for {ask_id!r}")
+        raise StateCorrupt(f"nothing of a member waits for {ask_id!r}")
     return decode_under_way(value)
 
 

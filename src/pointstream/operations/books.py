@@ -22,7 +22,15 @@ from pointstream.ledger.state import (
     is_erased_key,
 )
 
-__all__ = ["FLOWS", "Breach", "EntryBooks", "MemberBooks", "StateBooks", "compare"]
+__all__ = [
+    "FLOWS",
+    "Breach",
+    "EntryBooks",
+    "MemberBooks",
+    "StateBooks",
+    "against_outstanding",
+    "compare",
+]
 
 #: Which of the table's flows an entry's `amount` adds to; an adjustment goes by its sign.
 FLOWS: Mapping[str, str | None] = {
@@ -216,7 +224,7 @@ def compare(
                 words = f"was erased with {wallet} {summed.after} left: available to debt"
                 breaches.append(Breach("sums", member_id, words))
     breaches += _against_erased(state.erased, erased)
-    breaches += _against_outstanding(state)
+    breaches += against_outstanding(state)
     for member_id, account in state.accounts.items():
         books = entries.members.get(member_id) or MemberBooks()
         found = [
@@ -244,7 +252,7 @@ def _against_erased(sums: ErasedSums, erased: Mapping[str, Counter[str]]) -> Ite
                 yield Breach("sums", "", f"{words} {summed[flow]} by the entries")
 
 
-def _against_outstanding(state: StateBooks) -> Iterable[Breach]:
+def against_outstanding(state: StateBooks) -> Iterable[Breach]:
     """Hold the sums that the liability is told from against the accounts."""
     if state.outstanding is None:
         return

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -90,6 +90,13 @@ class Settings(KafkaSettings, WebSettings, BaseSettings):
             "none takes web_host (this machine's name where it is bound to every address)",
         ),
     ] = None
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="the least that is logged")
+    ] = "INFO"
+    log_format: Annotated[
+        Literal["auto", "json", "pretty"],
+        Field(description="auto: pretty on a terminal, JSON elsewhere"),
+    ] = "auto"
     max_batch_records: Annotated[
         int, Field(ge=1, le=100_000, description="most records in one transaction")
     ] = 1_000

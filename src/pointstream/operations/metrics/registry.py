@@ -102,6 +102,11 @@ class Metrics(TaskObserver, Collector):
         self._jobs[partition] = counts, ledger
         self._checked[partition] = 0
 
+    def counts_of(self, partition: int) -> Counts | None:
+        """Return what a partition's job counts its open batch in."""
+        job = self._jobs.get(partition)
+        return job[0] if job is not None else None
+
     # -- the engine; see `TaskObserver` ------------------------------------------------
 
     def assigned(self, partitions: Sequence[int]) -> None:
