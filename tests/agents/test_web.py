@@ -216,12 +216,20 @@ def test_a_worker_is_ready_only_when_all_its_partitions_are_restored(job, tmp_pa
     visit(app, talk)
 
 
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], int]:
+    """`run_worker` that leaves logs, signals and event loops of this process alone."""
+    for name in ("configure_logs", "exit_when_asked", "_use_fast_loop"):
+        monkeypatch.setattr(f"pointstream.agents.app.{name}", lambda *_, **__: None)
+    return run_worker
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "worker-1.example"])
-def test_a_worker_refuses_to_show_accounts_to_everybody(tmp_path, host) -> None:
+def test_a_worker_refuses_to_show_accounts_to_everybody(run_here, tmp_path, host) -> None:
     """Beyond loopback it wants a token, or to be told that it is meant; before any broker."""
     settings = Settings(data_dir=tmp_path, web_host=host, bootstrap_servers="nowhere.invalid:1")
     with pytest.raises(CannotStart, match=r"POINTSTREAM_WEB_TOKEN_FILE.*POINTSTREAM_WEB_OPEN"):
-        run_worker(settings)
+        run_here(settings)
     for allowed in ({"web_token": TOKEN}, {"web_open": True}, {"web_port": 0}):
         assert Settings(data_dir=tmp_path, web_host=host, **allowed).web_exposed() is None
 
@@ -233,13 +241,13 @@ def test_loopback_wants_no_token(tmp_path, host) -> None:
 
 
 @pytest.mark.parametrize("token", ["short", "has a space in it, and more", "ünïcödé-ünïcödé"])
-def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(tmp_path, token) -> None:
+def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(run_here, tmp_path, token) -> None:
     """At the start, with what to do."""
     with pytest.raises(CannotStart, match="openssl rand"):
-        run_worker(Settings(data_dir=tmp_path, web_token=token, bootstrap_servers="nowhere:1"))
+        run_here(Settings(data_dir=tmp_path, web_token=token, bootstrap_servers="nowhere:1"))
 
 
-def test_a_token_file_that_is_not_there_is_refused(tmp_path) -> None:
+def test_a_token_file_that_is_not_there_is_refused(run_here, tmp_path) -> None:
     """Not taken for no token."""
     with pytest.raises(CannotStart, match="cannot be read"):
-        run_worker(Settings(data_dir=tmp_path, web_token_file=tmp_path / "none"))
+        run_here(Settings(data_dir=tmp_path, web_token_file=tmp_path / "none"))

@@ -26,8 +26,11 @@ _SETTLE_SECONDS = 30.0
 _TOLD = 20
 
 
-async def audit(servers: str, prefix: str, model: Model) -> list[str]:
-    """Read what the workers made of the model's events; the workers must have stopped."""
+async def audit(servers: str, prefix: str, model: Model, liability: int | None = None) -> list[str]:
+    """Read what the workers made of the model's events; the workers must have stopped.
+
+    `liability` is what their metrics said at last, in points.
+    """
     await _settled(servers, [prefix + name for name in _OUTPUTS])
     async with CommittedReader(servers) as reader:
         found = [
@@ -38,6 +41,10 @@ async def audit(servers: str, prefix: str, model: Model) -> list[str]:
         ]
     proof = await reconcile(servers, prefix)
     found += [f"{breach.check}: {breach.member_id} {breach.words}" for breach in proof.breaches]
+    places = proof.totals
+    owed = places["available"] + places["pending"] + places["held"] - places["debt"]
+    if liability is not None and liability != owed:
+        found.append(f"the metrics told of {liability} points owed, the books have {owed}")
     if proof.under_way:
         found.append(f"{proof.under_way} points are still under way between members")
     return found if len(found) <= _TOLD else [*found[:_TOLD], f"… {len(found)} findings in all"]

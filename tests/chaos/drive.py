@@ -7,10 +7,12 @@ import contextlib
 import random
 import signal
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from aiokafka.errors import KafkaError
+from prometheus_client.parser import text_string_to_metric_families
 
 from pointstream.engine.topics import ensure_topics
 from pointstream.operations.lag import GroupProgress, input_topics
@@ -25,6 +27,8 @@ from .story import Story
 
 __all__ = ["BROKER_FAULTS", "Drive", "FaultPlan", "driving", "ride"]
 
+_PARTITIONS = 6
+_EVERY_PARTITION = [str(number) for number in range(_PARTITIONS)]
 #: Seconds without a record taken that mean that something is stuck.
 _PATIENCE_SECONDS = 150.0
 _LOOK_SECONDS = 0.1
@@ -239,6 +243,7 @@ class Drive:
         await self.until_taken()
         await self.until_ripe()
         self.check()
+        liability = await self._liability()
         for worker in list(self._kept):
             self.release(worker)
         codes = await asyncio.to_thread(self.fleet.stop)
@@ -246,7 +251,37 @@ class Drive:
         assert set(codes.values()) <= {0, -signal.SIGTERM}, (
             f"exit codes {codes}\n{self.fleet.log_ends()}"
         )
-        return await audit(self.fleet.servers, self.fleet.prefix, self.model)
+        return await audit(self.fleet.servers, self.fleet.prefix, self.model, liability)
+
+    async def _liability(self) -> int:
+        """The points owed, as the workers' metrics tell, once every partition runs somewhere."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            asked = [asyncio.to_thread(_liability_of, worker) for worker in self._kept]
+            told = await asyncio.gather(*asked)
+            if sorted(number for each in told for number in each) == _EVERY_PARTITION:
+                return sum(points for each in told for points in each.values())
+            assert time.monotonic() < deadline, f"not every partition is told of once: {told}"
+            await asyncio.sleep(0.5)
+
+
+def _liability_of(worker: WorkerProcess) -> dict[str, int]:
+    """By partition that the worker runs, the points that it says are owed; none if it is down."""
+    try:
+        with urllib.request.urlopen(worker.web_address + "/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return {}
+    families = {family.name: family.samples for family in text_string_to_metric_families(text)}
+    told = {
+        sample.labels["partition"]: 0
+        for sample in families["pointstream_partition_phase"]
+        if sample.labels["phase"] == "running" and sample.value
+    }
+    for sample in families["pointstream_liability_points"]:
+        if sample.labels["wallet"] == "points":
+            told[sample.labels["partition"]] = int(sample.value)
+    return told
 
 
 @contextlib.asynccontextmanager
@@ -258,7 +293,7 @@ async def driving(
         bootstrap_servers=fleet.servers,
         topic_prefix=fleet.prefix,
         app_id=fleet.app_id,
-        partitions=6,
+        partitions=_PARTITIONS,
         replication_factor=replication_factor,
     )
     await ensure_topics(

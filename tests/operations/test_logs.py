@@ -26,6 +26,8 @@ def restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     hooks = sys.excepthook, threading.excepthook
+    # Whoever turned it on before did so on another `warnings.showwarning` than pytest's of now.
+    logging.captureWarnings(False)
     yield
     root.handlers[:], root.level = handlers, level
     sys.excepthook, threading.excepthook = hooks

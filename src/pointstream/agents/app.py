@@ -21,7 +21,7 @@ from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
 from pointstream.engine.errors import words_of
 from pointstream.engine.kafka import Cluster
 from pointstream.engine.runtime import EngineConfig
-from pointstream.engine.task import Guards, Limits, Observers
+from pointstream.engine.task import Guards, Limits, Observers, TaskObserver
 from pointstream.engine.topics import (
     TopicDifferencesError,
     TopicsError,
@@ -37,6 +37,7 @@ from pointstream.operations.premises import PremisesError, claim_directory, requ
 from pointstream.operations.processes import exit_when_asked
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.settings import Settings
+from pointstream.operations.spans import Spans, spans_wanted
 from pointstream.operations.topics import wanted_topics
 from pointstream.operations.websettings import WebTokenError
 from pointstream.rules.compile import compile_programme
@@ -107,7 +108,7 @@ def build_app(
             heartbeat_interval=settings.heartbeat_interval_ms / 1000,
             max_poll_records=settings.max_batch_records,
         ),
-        observer=Observers(metrics, WorkerLog(metrics.counts_of)),
+        observer=_observers(settings, metrics),
     )
     metrics.engine = app.engine
     accounts = app.Table(
@@ -132,6 +133,13 @@ def metrics_of(settings: Settings) -> Metrics:
         tick_interval_ms=settings.tick_interval_ms,
         data_dir=settings.data_dir,
     )
+
+
+def _observers(settings: Settings, metrics: Metrics) -> TaskObserver:
+    observers: list[TaskObserver] = [metrics, WorkerLog(metrics.counts_of)]
+    if spans_wanted():
+        observers.append(Spans(settings.app_id))
+    return Observers(*observers)
 
 
 def _tell_waiting(metrics: Metrics, what: str, seconds: float) -> None:

@@ -14,7 +14,6 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import metadata
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +31,7 @@ from pointstream.ledger import Ledger
 from pointstream.ledger.decision import Outcome
 from pointstream.ledger.outstanding import PLACES, decode_outstanding
 from pointstream.ledger.state import OUTSTANDING_KEY
+from pointstream.operations.build import program_version
 from pointstream.operations.metrics.catalogue import CATALOGUE, Kind
 from pointstream.operations.metrics.counts import Counts
 from pointstream.operations.metrics.faults import BREACHES, FAULTS, OTHER, Faults
@@ -156,7 +156,7 @@ class Metrics(TaskObserver, Collector):
     @property
     def version(self) -> str:
         """Of the program."""
-        return _version()
+        return program_version()
 
     def faults(self) -> dict[str, int]:
         """Return how often this data directory's worker ended on which fault."""
@@ -302,7 +302,7 @@ class Metrics(TaskObserver, Collector):
             if metric.kind is Kind.GAUGE
         }
         add = {short: family.add_metric for short, family in families.items()}
-        add["build_info"]([_version(), platform.python_version()], 1)
+        add["build_info"]([self.version, platform.python_version()], 1)
         if self.engine is not None:
             self._look_at(self.engine, add)
         yield from families.values()
@@ -361,10 +361,3 @@ def _outstanding(task: PartitionTask) -> dict[str, tuple[int, ...]]:
 def _owed(sums: tuple[int, ...]) -> int:
     available, pending, held, debt = sums
     return available + pending + held - debt
-
-
-def _version() -> str:
-    try:
-        return metadata.version("pointstream")
-    except metadata.PackageNotFoundError:
-        return "unknown"
