@@ -262,6 +262,26 @@ def test_a_merge_takes_flags_and_what_they_hold_along(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["release", "reject"])
+def test_what_was_earned_before_a_merge_is_found_under_the_survivors_name(how: str) -> None:
+    """Who counts by the survivor names its id with events that came under the old one."""
+    found = suspicion("x1", "x2", "x3", member="m2")
+    rules = (SPEND, rule("activity", activity="a", points=10))
+    bench = flagging({"x3": found}, watched(*rules))
+    bench.order("o9", 30, "m2")
+    bench.order("o1", 100, "m1", event_id="x1")
+    bench.give("activity.recorded", "m1", activity="a", reference="r", event_id="x2")
+    merge(bench, "m1", "m2")
+
+    bench.check_in("m2", event_id="x3")
+
+    assert places(bench, "m2") == (30, 0, 110)
+    review(bench, how, flag_id_of(found), "m2")
+    left = 110 if how == "release" else 0
+    assert places(bench, "m2") == (30 + left, 0, 0)
+    assert bench.wallet("m2").reversed == 110 - left
+
+
+@pytest.mark.parametrize("how", ["release", "reject"])
 def test_two_members_of_one_flag_who_merge_are_one(how: str) -> None:
     """Both shares end with the flag, each point once."""
     events = (("m1", "x1"), ("m2", "x2"), ("m3", "x3"))
@@ -390,6 +410,28 @@ def test_what_a_budget_grants_late_comes_under_review_too() -> None:
     assert places(bench) == (0, 0, 0)
     bench.cancel("o1")
     assert bench.wallet().reversed == 140
+
+
+def test_what_a_budget_grants_after_a_merge_comes_under_review_too() -> None:
+    """The event came under the old id, its award comes to the survivor."""
+    bonus = rule("order_bonus", id="b", points=40, min_minor=100, budget="c")
+    bench = flagging(
+        {"x1": suspicion("x1")}, watched(SPEND, bonus, budgets=[{"id": "c", "points": 100}])
+    )
+    bench.order("o9", 1, "m2")
+    bench.deliver()
+    bench.deliver = lambda: None  # type: ignore[method-assign]
+    bench.order("o1", 100, event_id="x1")
+    asked, bench.messages = bench.messages, []
+    del bench.deliver
+    merge(bench, "m1", "m2")
+
+    bench.messages = asked
+    bench.deliver()
+
+    assert places(bench, "m2")[1:] == (140, 0)
+    review(bench, "reject", flag_id_of(suspicion()), "m2")
+    assert bench.wallet("m2").reversed == 140
 
 
 def test_what_a_budget_has_not_granted_yet_comes_to_nothing_after_a_rejection() -> None:

@@ -119,7 +119,7 @@ def give(
 
 def _review(book: Book, account: Account, lot: Lot, cause: Cause) -> None:
     """Put a new lot under review, if it comes of an event that a flag is about."""
-    flags = dict.fromkeys((*book.suspect, *holding(book, account, cause.base)))
+    flags = dict.fromkeys((*book.suspect, *holding(book, account, cause.base, cause.event_id)))
     if flags:
         lot.review = [lot.activates_ms, *flags]
         lot.activates_ms = NEVER

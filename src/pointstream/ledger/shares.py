@@ -99,10 +99,13 @@ def shares(book: Book, account: Account) -> Iterator[Share]:
         yield decode_share(key[len(prefix) :].decode(), value)
 
 
-def holding(book: Book, account: Account, base: str) -> list[str]:
-    """Return the open flags that hold back what comes of an event."""
+def holding(book: Book, account: Account, base: str, event_id: str | None) -> list[str]:
+    """Return the open flags that hold back what comes of an event. One that is given late may have
+    come under the id of a member who was merged into this one."""
     return [
-        share.flag_id for share in shares(book, account) if share.holds_back and base in share.bases
+        share.flag_id
+        for share in shares(book, account)
+        if share.holds_back and (base in share.bases or event_id in share.bases.values())
     ]
 
 

@@ -211,7 +211,7 @@ def take_back(book: Book, account: Account, share: Share, cause: Cause) -> None:
     taking.out_of_review()
     for hold_id, wallet in share.holds.items():
         taking.out_of_hold(hold_id, wallet)
-    events = share.bases.values()
+    events = dict.fromkeys(share.bases.values())
     for event_id in events:
         taking.given(event_id)
     refuse_under_way(book, account.member, events)

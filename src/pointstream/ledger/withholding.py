@@ -14,6 +14,7 @@ from pointstream.contracts.vocabulary import AccountStatus, FlagAction
 from pointstream.ledger.aging import activate, catch_up, expire
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause, base_of
+from pointstream.ledger.given import given_by
 from pointstream.ledger.moves import overdue
 from pointstream.ledger.records import Account
 from pointstream.ledger.shares import (
@@ -26,6 +27,7 @@ from pointstream.ledger.shares import (
 )
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.withheld import (
+    base_of_lot,
     end_hold,
     free_lots,
     hold_lots,
@@ -54,10 +56,14 @@ def withhold(
     share.action = action
     new: list[str] = []
     for event_id in events:
-        base = base_of(member, event_id)
-        if base not in share.bases and len(share.bases) < EVENTS_PER_MEMBER:
-            share.bases[base] = event_id
-            new.append(base)
+        if len(share.bases) >= EVENTS_PER_MEMBER:
+            break
+        # An event that was taken under the id of a merged member made lots by that name.
+        made = (base_of_lot(given.lot_id) for given in given_by(book, account, event_id))
+        for base in dict.fromkeys((base_of(member, event_id), *made)):
+            if base not in share.bases:
+                share.bases[base] = event_id
+                new.append(base)
     if share.holds_back and new:
         _hold_back(book, account, share, new)
     if action is FlagAction.BLOCK and not account.frozen:
