@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from flags_support import flagging, review, suspicion, watched
-from ledger_support import SPEND, Bench, rule
+from ledger_support import DAY_MS, SPEND, START_MS, Bench, rule
 
 from pointstream.contracts.vocabulary import EntityKind, FlagAction
+from pointstream.contracts.wire import rfc3339
 from pointstream.ledger import Outcome
 from pointstream.ledger.suspicion import flag_id_of
 
@@ -210,6 +211,43 @@ def test_points_that_slide_are_held_and_freed_like_others() -> None:
         assert places(bench) == (left, 0, 0)
         bench.later(31)
         assert places(bench) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("activation", [{}, {"on_activity": "order.completed"}])
+@pytest.mark.parametrize("how", ["release", "reject"])
+def test_a_migration_of_expiry_moves_what_is_held_back_too(
+    how: str, activation: dict[str, str]
+) -> None:
+    """And lets none of it go: refunds and reviews find it by its new end."""
+
+    def made(days: int, **settings: Any) -> Any:
+        wallet = {"id": "points", "expiry": {"days": days}, "activation": activation}
+        return watched(wallets=[wallet], **settings)
+
+    at_ms = START_MS + 2 * DAY_MS
+    bench = flagging({"x2": FOUND}, made(5))
+    bench.order("o1", 100, event_id="x1")
+    bench.order("o2", 50, event_id="x2")
+    before = places(bench)
+    bench.programme = made(
+        20, expiry_migrations=[{"id": "m", "at": rfc3339(at_ms), "at_least_days": 1}]
+    )
+    bench.restart()
+    bench.tick(at_ms)
+    bench.later(8)
+    assert places(bench) == before
+
+    bench.refund("o1", "r1", 20)
+    bench.refund("o2", "r2", 20)
+    assert sum(places(bench)) == 110
+    review(bench, how, FLAG)
+    for order in ("o1", "o2"):
+        bench.give("activity.recorded", activity="order.completed", reference=order)
+
+    assert places(bench) == ((110 if how == "release" else 0), 0, 0)
+    assert bench.wallet().written_off == 0
+    bench.later(11)
+    assert places(bench) == (0, 0, 0)
 
 
 # --- frozen accounts ----------------------------------------------------------------------------

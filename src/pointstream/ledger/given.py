@@ -64,9 +64,13 @@ def note_given(
 def keep_given(book: Book) -> None:
     """Write what was noted, behind the ids of the events."""
     noted, book.given = book.given, []
+    by_event: dict[tuple[bytes, str], list[Any]] = {}
     for member, event_id, row in noted:
-        rows = book.memory.given(member, event_id)
-        book.memory.keep_given(member, event_id, dumps([*(loads(rows) if rows else ()), row]))
+        by_event.setdefault((member, event_id), []).append(row)
+    for (member, event_id), rows in by_event.items():
+        known = book.memory.given(member, event_id)
+        rows = [*loads(known), *rows] if known else rows
+        book.memory.keep_given(member, event_id, dumps(rows))
 
 
 def given_by(book: Book, account: Account, event_id: str) -> list[Given]:
