@@ -63,26 +63,21 @@ def note_given(
 
 def keep_given(book: Book) -> None:
     """Write what was noted, behind the ids of the events."""
-    noted, book.given = book.given, []
-    by_event: dict[tuple[bytes, str], list[Any]] = {}
-    for member, event_id, row in noted:
-        by_event.setdefault((member, event_id), []).append(row)
-    for (member, event_id), rows in by_event.items():
-        known = book.memory.given(member, event_id)
-        rows = [*loads(known), *rows] if known else rows
-        book.memory.keep_given(member, event_id, dumps(rows))
+    for member, event_id, row in book.given:
+        book.memory.add_given(member, event_id, dumps(row))
+    book.given = []
 
 
 def given_by(book: Book, account: Account, event_id: str) -> list[Given]:
     """Return what is known of an event's lots."""
-    rows = book.memory.given(account.member, event_id)
-    return [Given(*row) for row in loads(rows)] if rows else []
+    return [Given(*loads(row)) for row in book.memory.given(account.member, event_id)]
 
 
 def keep_taken(book: Book, account: Account, event_id: str, given: list[Given]) -> None:
     """Note that all an event gave has been taken back. That it has stays known: a part of a lot
     can come back into it later."""
     rows = [
-        [one.lot_id, one.wallet, 0, one.earned_ms, one.expires_ms, one.order_id] for one in given
+        dumps([one.lot_id, one.wallet, 0, one.earned_ms, one.expires_ms, one.order_id])
+        for one in given
     ]
-    book.memory.keep_given(account.member, event_id, dumps(rows))
+    book.memory.replace_given(account.member, event_id, rows)

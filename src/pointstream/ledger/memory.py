@@ -33,7 +33,7 @@ SWEEP_STEP: Final = 4_096
 _DIGEST: Final = slice(9, 25)
 _ANSWER: Final = slice(25, None)
 _GIVEN: Final = b"\n"
-"""Parts the answer of a command from what the event gave. No JSON that is written has one."""
+"""Comes before each thing that the event gave. No JSON that is written has one."""
 
 
 class Memory:
@@ -98,21 +98,27 @@ class Memory:
             if answer:
                 yield key, answer
 
-    def given(self, member: bytes, event_id: str) -> bytes:
+    def add_given(self, member: bytes, event_id: str, given: bytes) -> None:
+        """Keep one more thing that an event gave behind its id, for as long as that is known."""
+        key = event_key(member, event_id)
+        value = self.state.get(key)
+        if value is not None:
+            self.state.put(key, value + _GIVEN + given)
+
+    def given(self, member: bytes, event_id: str) -> list[bytes]:
         """Return what was kept of what an event gave, if its id is remembered."""
         value = self.state.get(event_key(member, event_id))
         if value is None or remembered_until_ms(value) <= self.now_ms:
-            return b""
-        return value[_ANSWER].partition(_GIVEN)[2]
+            return []
+        return value[_ANSWER].split(_GIVEN)[1:]
 
-    def keep_given(self, member: bytes, event_id: str, given: bytes) -> None:
-        """Keep what an event gave behind its id, for as long as that is remembered."""
+    def replace_given(self, member: bytes, event_id: str, given: list[bytes]) -> None:
+        """Keep something else of what an event gave."""
         key = event_key(member, event_id)
         value = self.state.get(key)
         if value is not None:
             answer = value[_ANSWER].partition(_GIVEN)[0]
-            tail = answer + _GIVEN + given if given else answer
-            self.state.put(key, value[: _ANSWER.start] + tail)
+            self.state.put(key, value[: _ANSWER.start] + _GIVEN.join((answer, *given)))
 
     def forget_event(self, member: bytes, event_id: str) -> None:
         """Forget an event, so that it can be given again."""
