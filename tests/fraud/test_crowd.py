@@ -161,6 +161,15 @@ def test_what_is_kept_is_bounded() -> None:
     assert len(presence.asked) <= 16
 
 
+def test_different_members_are_kept_before_many_events_of_one() -> None:
+    """A network with many events a day still knows all of its members of that day."""
+    crowd = Crowd()
+    for nth in range(2_000):
+        crowd.add(Appearance(nth, f"m{nth % 200}", f"e{nth}", "t", "", 0, 0))
+    assert len(crowd.seen) == APPEARANCES_MAX
+    assert distinct_around(crowd.seen, 1_999, 1_000)[0] == 200
+
+
 def test_only_members_of_the_network_are_asked_for_an_address() -> None:
     """A network counts for itself, and for each of its addresses."""
     crowd = Crowd()

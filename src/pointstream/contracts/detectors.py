@@ -119,13 +119,15 @@ class VelocityDetector(_Detector):
 
     @model_validator(mode="after")
     def _can_be_counted(self) -> Self:
-        if (
-            self.measure is Measure.EVENTS
-            and self.within <= SLIDING_MAX
-            and self.limit > COUNT_MAX
-            and self.entity is Entity.MEMBER
-        ):
-            raise ValueError(f"limit: events of a member are counted one by one up to {COUNT_MAX}")
+        singly = (
+            self.within <= SLIDING_MAX
+            if self.entity in (Entity.MEMBER, Entity.REFERRER)
+            else self.entity not in (Entity.STORE, Entity.STAFF)
+        )
+        if self.measure is Measure.EVENTS and self.limit > COUNT_MAX and singly:
+            raise ValueError(
+                f"limit: events of a {self.entity.value} are counted one by one up to {COUNT_MAX}"
+            )
         return self
 
 

@@ -7,12 +7,14 @@ whether there *may* be too many: if so, the owner asks those who were there for 
 appearances, which they hand in, and go on to tell each at once. A window is then exact to the
 millisecond, however late and in whatever order its events came.
 
-An owner keeps the `APPEARANCES_MAX` latest appearances by event time, of about 100 bytes each.
+An owner keeps `APPEARANCES_MAX` appearances, of about 100 bytes each: when there are more, first
+the earliest go of members who were seen again since.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -92,11 +94,21 @@ class Crowd:
         if place < len(seen) and seen[place][:3] == appearance[:3]:
             return False
         if len(seen) >= APPEARANCES_MAX:
-            if not place:
+            oldest = self._least_needed()
+            if not place and oldest == 0:
                 return False
-            del seen[0]
+            del seen[oldest]
         insort(seen, appearance)
         return True
+
+    def _least_needed(self) -> int:
+        """Return the place of the earliest appearance of a member who was seen again since.
+
+        So a network with many events a day has its different members kept. If all are different,
+        the earliest of all.
+        """
+        times = Counter(each.member_id for each in self.seen)
+        return next((n for n, each in enumerate(self.seen) if times[each.member_id] > 1), 0)
 
     def note_asked(self, member_id: str, until_ms: int) -> None:
         """Note that a member tells all its appearances up to a time."""

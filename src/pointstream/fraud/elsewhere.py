@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, get_args
 
 from pointstream.contracts.detectors import (
     Detector,
     DistinctDetector,
     Entity,
+    EventType,
     Measure,
     ReferralCycleDetector,
     SharedDeviceDetector,
@@ -77,8 +78,9 @@ class Elsewhere:
     shared: list[tuple[SharedDeviceDetector, int]] = field(default_factory=list)
     keep_ms: int = 0
     """The longest window of appearances."""
-    types: frozenset[str] | None = frozenset()
-    """Of the events that are told as appearances; None is all."""
+    device_types: frozenset[str] = frozenset()
+    """Of the events that are told as appearances at a device."""
+    network_types: frozenset[str] = frozenset()
 
     asks_points: bool = False
     """Whether it counts how many points an event earns."""
@@ -94,7 +96,6 @@ class Elsewhere:
 def compile_elsewhere(detectors: Iterable[tuple[Detector, int]]) -> Elsewhere:
     """Compile the detectors that are in force at one time, each with the version of its set."""
     found = Elsewhere()
-    types: set[str] | None = set()
     for detector, version in detectors:
         if not detector.enabled:
             continue
@@ -121,19 +122,23 @@ def compile_elsewhere(detectors: Iterable[tuple[Detector, int]]) -> Elsewhere:
                 burst = Burst(detector.limit, counted.within_ms, counted.weight, counts)
                 (found.device_bursts if at_device else found.network_bursts).append(burst)
             found.keep_ms = max(found.keep_ms, counted.within_ms)
-            if not detector.types:
-                types = None
-            elif types is not None:
-                types |= set(detector.types)
     for rows, by_type in ((found.store, found.stores_by_type), (found.staff, found.staff_by_type)):
         for row in rows:
             for name in dict.fromkeys(row.detector.types):
                 by_type.setdefault(name, []).append(row)
+    found.device_types = _types(found.device)
+    found.network_types = _types(found.network)
     found.sees = bool(found.device or found.network)
     found.tallies = bool(found.store or found.staff)
     found.refers = bool(found.cycles or found.shared)
-    found.types = None if types is None else frozenset(types)
     return found
+
+
+def _types(counted: list[Counted]) -> frozenset[str]:
+    """Return the types of events that some of these count."""
+    return frozenset(
+        name for each in counted for name in each.detector.types or get_args(EventType)
+    )
 
 
 def _tallied(detector: VelocityDetector | SpikeDetector, version: int) -> Tallied:

@@ -32,16 +32,19 @@ def tell_elsewhere(
     changed = False
     device, ip = event.device_id, event.ip
     if elsewhere.sees and (device is not None or ip is not None):
-        types = elsewhere.types
-        if types is None or seen.type in types:
-            allow, at_ms = watchers.allow, seen.at_ms
-            if not elsewhere.device or allow.of(Entity.DEVICE, device, at_ms) is not None:
+        if seen.type not in elsewhere.device_types:
+            device = None
+        if seen.type not in elsewhere.network_types:
+            ip = None
+        allow = watchers.allow
+        if not allow.empty:
+            if allow.of(Entity.DEVICE, device, seen.at_ms) is not None:
                 device = None
-            if not elsewhere.network or allow.of(Entity.IP, ip, at_ms) is not None:
+            if allow.of(Entity.IP, ip, seen.at_ms) is not None:
                 ip = None
-            if device is not None or ip is not None:
-                see(book, watch.presence, seen, device or "", ip or "", elsewhere)
-                changed = True
+        if device is not None or ip is not None:
+            see(book, watch.presence, seen, device or "", ip or "", elsewhere)
+            changed = True
     if elsewhere.refers:
         if isinstance(event, ReferralRegistered | ReferralFirstOrder):
             refer(book, seen.member_id, watch, event, seen.at_ms)
