@@ -11,7 +11,7 @@ import pickle
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -185,17 +185,36 @@ class Made:
     #: The latest standing of each member, by topic.
     standings: dict[str, dict[bytes | None, Any]]
     state: dict[bytes, bytes]
+    #: Notes, which travel together, by topic and partition: see `apart`.
+    notes: dict[Target, list[Any]] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """A hash over all of it."""
         digest = hashlib.sha256()
         for part in (
             sorted(self.sent.items()),
+            sorted(self.notes.items()),
             sorted((topic, sorted(latest.items())) for topic, latest in self.standings.items()),
             sorted(self.state.items()),
         ):
             digest.update(repr(part).encode())
         return digest.hexdigest()
+
+
+def apart(rows: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return rows, which begin with key and value, without notes; and the notes, one by one.
+
+    How many of them are one record is where a batch may show: each is taken for itself.
+    """
+    rest: list[Any] = []
+    notes: list[Any] = []
+    for row in rows:
+        value = row[1] or b""
+        if value.startswith(b'{"type":"fraud.noted"'):
+            notes += orjson.loads(value)["body"]["notes"]
+        else:
+            rest.append(row)
+    return rest, notes
 
 
 def replay(records: list[Record], partition: int, partitions: int, batch: int) -> Made:
@@ -215,7 +234,9 @@ def replay(records: list[Record], partition: int, partitions: int, batch: int) -
             if target.topic in COALESCED:
                 made.standings[target.topic].update((row[0], row) for row in rows)
             else:
-                made.sent.setdefault(target, []).extend(rows)
+                rest, notes = apart(rows)
+                made.sent.setdefault(target, []).extend(rest)
+                made.notes.setdefault(target, []).extend(notes)
     return made
 
 

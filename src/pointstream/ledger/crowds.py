@@ -128,7 +128,7 @@ class Places:
         self._new: set[str] = set()
 
     def at(self, owner: str) -> Crowd:
-        """Return what is known of a place."""
+        """Return what is known of a place. What is over is over between two notes, too."""
         crowd = self._open.get(owner)
         if crowd is None:
             crowd = Crowd()
@@ -136,10 +136,13 @@ class Places:
             self._until_ms[owner] = 0
             if value is None:
                 self._new.add(owner)
-            elif remembered_until_ms(value) > self._book.now_ms:
+            else:
                 crowd = Crowd.of_row(remembered_body(value))
                 self._until_ms[owner] = remembered_until_ms(value)
-            self._open[owner] = crowd
+        if self._until_ms[owner] <= self._book.now_ms:
+            crowd = Crowd()
+            self._until_ms[owner] = 0
+        self._open[owner] = crowd
         return crowd
 
     def kept_since(self, owner: str, at_ms: int) -> None:
