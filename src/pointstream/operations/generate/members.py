@@ -305,12 +305,30 @@ class Members(Events):
         )
 
     def _goodwill(self, now_ms: int, member: int) -> Event:
+        points = (20, 50, 100)[self._below(3)]
+        if self._random() < 0.3:
+            actor = {"id": f"clerk-{self._below(12)}", "role": "head_office"}
+            return self._adjust(member, now_ms, points, actor=actor)
+        shop = home_of(member)
+        return self._adjust_at(member, now_ms, points, shop, self._below(3))
+
+    def _adjust_at(self, member: int, at_ms: int, points: int, shop: Shop, clerk: int) -> Event:
+        """Points given by one of the clerks of a shop."""
+        actor = {
+            "id": f"clerk-{shop.store_id}-{clerk}",
+            "role": "store",
+            "store_id": shop.store_id,
+        }
+        there = {"store_id": shop.store_id, "brand_id": shop.brand_id}
+        return self._adjust(member, at_ms, points, actor=actor, **there)
+
+    def _adjust(self, member: int, at_ms: int, points: int, **fields: Any) -> Event:
         return self._event(
             "points.adjust",
             member,
-            now_ms,
+            at_ms,
             source="service-desk",
-            points=(20, 50, 100)[self._below(3)],
+            points=points,
             reason="goodwill after a complaint",
-            actor={"id": f"clerk-{self._below(12)}", "role": "head_office"},
+            **fields,
         )

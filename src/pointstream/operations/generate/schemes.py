@@ -241,26 +241,16 @@ class Schemes(Members):
         )
 
     def _staff(self, now_ms: int, subtle: int) -> None:
-        """A clerk of the service desk who gives points to friends."""
-        clerk = f"clerk-{self._below(12)}"
+        """A clerk of a shop who gives points to friends."""
+        shop, clerk = SHOPS[self._below(len(SHOPS))], self._below(3)
         friends = [self._one() for _ in range((5, 4, 2)[subtle])]
         count, gap_ms = ((60, 4 * MINUTE_MS), (40, 25 * MINUTE_MS), (10, 10 * HOUR_MS))[subtle]
         at_ms = now_ms
         for nth in range(count):
             friend = friends[nth % len(friends)]
-            self._caught(at_ms, self._give, friend, at_ms, clerk, 500 if subtle == 0 else 200)
+            points = 500 if subtle == 0 else 200
+            self._caught(at_ms, self._adjust_at, friend, at_ms, points, shop, clerk)
             at_ms += gap_ms * self._between(5, 15) // 10
-
-    def _give(self, member: int, at_ms: int, clerk: str, points: int) -> Event:
-        return self._event(
-            "points.adjust",
-            member,
-            at_ms,
-            source="service-desk",
-            points=points,
-            reason="goodwill after a complaint",
-            actor={"id": clerk, "role": "head_office"},
-        )
 
     def _spike(self, now_ms: int, subtle: int) -> None:
         """A quiet account that earns on one day what it used to earn in a month."""
