@@ -362,4 +362,4 @@ def test_trade_and_moment_are_inverse(hour: int) -> None:
     assert moment_of(trade_until(moment_ms)) == pytest.approx(moment_ms, abs=2)
 
 
-_KNOWN_DIGEST = "f51ce12282e7ce81acef9bbbcf12255e48df1b193c09088df950f5bf2a8f9f45"
+_KNOWN_DIGEST = "3bd56e78bc7e4b415e4d96a90dc33b6f3287b038c4a96a9ca253cc7dde630f9e"

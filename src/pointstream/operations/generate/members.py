@@ -3,7 +3,7 @@ send some to each other."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.chain import (
@@ -30,6 +30,9 @@ from pointstream.operations.generate.plan import member_name
 
 __all__ = ["Members", "Sale"]
 
+_AT_THE_DOOR: Final = 100
+"""So many members join before anything else happens."""
+
 
 class Sale(NamedTuple):
     """What later chapters must know of an order."""
@@ -46,10 +49,12 @@ class Members(Events):
     """Tells of one thing that a member does."""
 
     def _something_new(self, slot: int, now_ms: int) -> Event:
-        # Joining is fastest at the beginning, and nobody can do anything before somebody joined.
+        # Joining is fastest at the beginning. A shop that opens has a crowd at the door: no few
+        # members could do all that happens there.
         progress = (slot + 1) / self._plan.events
         wanted = self._plan.members * progress * (2 - progress)
-        if self._joined == 0 or (self._joined < wanted and self._random() < 0.7):
+        crowd = min(_AT_THE_DOOR, self._plan.members)
+        if self._joined < crowd or (self._joined < wanted and self._random() < 0.7):
             return self._join(now_ms)
         chance = self._random()
         member = self._someone()
