@@ -19,6 +19,7 @@ from pointstream.cli import (
     demo,
     doctor,
     forecast,
+    fraud,
     review,
     rulefiles,
     rules,
@@ -92,6 +93,7 @@ rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
 )
 rules.rules_app.command("simulate", epilog=simulate.SIMULATE_EXAMPLES)(simulate.simulate_rules)
 app.add_typer(review.review_app)
+app.add_typer(fraud.fraud_app)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)

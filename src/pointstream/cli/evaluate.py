@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -147,18 +148,15 @@ def _bar(quiet: bool) -> Progress:
 
 
 def _print(result: Evaluation) -> None:
-    table = Table(title="Kinds of fraud", title_justify="left")
-    table.add_column("kind")
-    table.add_column("")
-    for name in ("episodes", "found", "recall", "precision", "until flagged", "points", "saved"):
-        table.add_column(name, justify="right")
-    table.add_column("found by")
+    table = Table(title="Kinds of fraud", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("kind", no_wrap=True)
+    for name in ("of", "found", "recall", "precision", "after", "points", "saved"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in result.kinds:
         if not row.episodes:
             continue
         table.add_row(
-            row.kind,
-            row.subtlety,
+            f"{row.kind} {row.subtlety}",
             f"{row.episodes:,}",
             f"{row.found:,}",
             _share(row.recall),
@@ -166,7 +164,6 @@ def _print(result: Evaluation) -> None:
             _span(row.median_to_flag_ms),
             f"{row.at_stake:,}",
             f"{row.saved:,}",
-            Text(", ".join(f"{name} {count}" for name, count in row.found_by.most_common(3))),
         )
     console.print(table)
     console.print(_detectors(result.detectors))
@@ -181,11 +178,11 @@ def _print(result: Evaluation) -> None:
 
 
 def _detectors(scores: list[DetectorScore]) -> Table:
-    table = Table(title="Detectors", title_justify="left")
-    table.add_column("detector")
-    for name in ("right", "wrong", "precision", "until flagged"):
-        table.add_column(name, justify="right")
-    table.add_column("episodes found")
+    table = Table(title="Detectors", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("detector", no_wrap=True)
+    for name in ("right", "wrong", "precision", "after"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("episodes")
     for score in scores:
         table.add_row(
             Text(score.detector),

@@ -173,16 +173,18 @@ class _Trial:
                 for lot in entry["lots"]:
                     self._lots[lot["lot_id"]] = label
         elif kind == "points.reversed":
-            by_review = entry["cause_event_id"] in self._reviews
-            for lot in entry["lots"]:
-                label = self._lots.get(lot["lot_id"])
-                if label is None:
-                    continue
-                if by_review:
-                    self._saved[label] -= lot["delta"]
-                else:
-                    # Given back by the fraudster: it was at stake no longer.
-                    self._stake[label] += lot["delta"]
+            if entry["cause_event_id"] in self._reviews:
+                # What was held has left its lots before, so they show no change now.
+                labels = (self._lots.get(lot["lot_id"]) for lot in entry["lots"])
+                label = next(filter(None, labels), None)
+                if label is not None:
+                    self._saved[label] += entry["amount"]
+            else:
+                for lot in entry["lots"]:
+                    label = self._lots.get(lot["lot_id"])
+                    if label is not None:
+                        # Given back by the fraudster: it is at stake no longer.
+                        self._stake[label] += lot["delta"]
 
     def _answered(self, result: dict[str, Any]) -> None:
         spent = self._spending.pop(result["command_id"], None)

@@ -1,0 +1,16 @@
+"""`fraud`: the detectors, what is in force of them, and how good they are."""
+
+from __future__ import annotations
+
+import typer
+
+from pointstream.cli.evaluate import EVALUATE_EXAMPLES, evaluate_detectors
+
+__all__ = ["fraud_app"]
+
+fraud_app = typer.Typer(
+    name="fraud",
+    help="Measure what is watched for fraud.",
+    no_args_is_help=True,
+)
+fraud_app.command("evaluate", epilog=EVALUATE_EXAMPLES)(evaluate_detectors)
