@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules chaos prove lock clean
+.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules bench-simulate chaos prove lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-member: $(READY) ## What an event costs a member with ORDERS=100000 orders
 
 bench-rules: $(READY) ## What an event costs with 200 rules in force, beside ten; fails beyond twice as much
 	$(BIN)/python -m tests.bench.rules
+
+bench-simulate: $(READY) ## How fast history is replayed, beside the worker that made it
+	$(BIN)/python -m tests.bench.simulation
 
 chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
 	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, cast
 
-from pointstream.agents.processor import PointsProcessor
+from pointstream.agents.replaying import replaying_jobs
 from pointstream.engine.driver import EngineTestDriver
 from pointstream.engine.records import Record, Target
-from pointstream.ledger import Ledger
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.simulation import Plan, Simulation, simulate
-from pointstream.rules import CompiledProgramme
 
 __all__ = ["MemoryReader", "run"]
 
@@ -52,12 +50,7 @@ class MemoryReader:
         return self._topics.get(Target(name, partition), [])
 
 
-def job(programme: CompiledProgramme, partition: int, partitions: int) -> PointsProcessor:
-    """The production job."""
-    return PointsProcessor(Ledger(programme), partitions=partitions)
-
-
 def run(driver: EngineTestDriver, plan: Plan, **options: Any) -> Simulation:
     """Simulate on what a driver has recorded."""
     reader = cast(CommittedReader, MemoryReader(driver, **options))
-    return asyncio.run(simulate(reader, "points.", plan, job))
+    return asyncio.run(simulate(reader, "points.", plan, replaying_jobs("points.", "pointstream")))

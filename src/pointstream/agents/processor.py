@@ -1,13 +1,13 @@
 """Records in, decisions, records out: one partition's share of the job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import structlog
 
 from pointstream.agents.telling import address_of
-from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Refusal, decode
+from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Decoded, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
 from pointstream.contracts.wire import cloudevent_headers, dumps
 from pointstream.engine import Header, InputRecord, Output, State
@@ -46,18 +46,20 @@ class PointsProcessor:
         source: str = "pointstream",
         max_bytes: int = DEFAULT_MAX_BYTES,
         counts: Counts | None = None,
+        decoding: Callable[..., Decoded | Refusal] = decode,
     ) -> None:
         """`partitions` is how many the topics have: what concerns another key goes to its owner.
         `prefix` begins every topic's name; `source` is the CloudEvents source of what is sent.
 
         A record of more than `max_bytes` bytes becomes a dead letter. `counts` is where the open
-        batch is counted.
+        batch is counted. `decoding` stands for `decode`: a replay decodes once for two jobs.
         """
         assert set(MEMBER_INPUTS) <= set(INPUT_TYPES)
         self._ledger = ledger
         self._partitions = partitions
         self._source = source
         self._max_bytes = max_bytes
+        self._decode = decoding
         self._by_events = ledger.by_events
         self._suffixes: Mapping[str, str] = {prefix + suffix: suffix for suffix in (*INPUTS, TICKS)}
         self._messages = prefix + MESSAGES
@@ -126,7 +128,7 @@ class PointsProcessor:
         """
         if suffix not in MEMBER_INPUTS:
             return 0
-        decoded = decode(
+        decoded = self._decode(
             suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
         )
         if isinstance(decoded, Refusal):
@@ -165,7 +167,7 @@ class PointsProcessor:
         output: Output,
         as_member: str | None = None,
     ) -> None:
-        decoded = decode(
+        decoded = self._decode(
             suffix, source.key, source.value, source.headers, max_bytes=self._max_bytes
         )
         if isinstance(decoded, Refusal):

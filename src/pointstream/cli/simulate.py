@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import time
 from datetime import UTC, date, datetime, tzinfo
@@ -14,7 +15,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pointstream.agents.processor import PointsProcessor
+from pointstream.agents.replaying import replaying_jobs
 from pointstream.cli.history import last_moment_ms
 from pointstream.cli.output import (
     FAILED,
@@ -35,7 +36,7 @@ from pointstream.cli.rulefiles import ProgrammeOption, read_programme, tell
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.wire import epoch_ms
-from pointstream.ledger import Ledger
+from pointstream.engine import StoreUnavailable
 from pointstream.operations.access import access_of
 from pointstream.operations.documents import DocumentInvalid, read_text
 from pointstream.operations.reading import CommittedReader
@@ -45,7 +46,6 @@ from pointstream.operations.settings import Settings
 from pointstream.operations.simulation import (
     NOTHING_AWARDED,
     Line,
-    MakeJob,
     NothingRecorded,
     Plan,
     ReplayFailed,
@@ -55,7 +55,6 @@ from pointstream.operations.simulation import (
     simulate,
     verdict_words,
 )
-from pointstream.rules.compile import CompiledProgramme
 
 __all__ = ["SIMULATE_EXAMPLES", "simulate_rules"]
 
@@ -65,8 +64,6 @@ SIMULATE_EXAMPLES = examples(
     "pointstream rules simulate autumn.yaml --from 2026-10-01 --member M-000017 --top 50 --json",
 )
 
-#: Decoded accounts kept over all partitions, by the real rules and with the candidate each.
-_ACCOUNTS_KEPT = 12_000
 _ENTRIES_SHOWN = 40
 
 
@@ -137,10 +134,15 @@ def simulate_rules(
         frozenset(members or ()),
         top,
     )
+    # As in a worker: what a record leaves behind has no cycles.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     try:
         found = asyncio.run(_simulate(settings, plan, quiet=as_json))
     except (NothingRecorded, ReplayFailed) as error:
         fail(str(error))
+    except StoreUnavailable as error:
+        fail(f"the state of the replay cannot be kept: {error}; TMPDIR says where it lies")
     if html is not None:
         _write(html, page(found, top=top))
     if as_json:
@@ -195,21 +197,9 @@ async def _simulate(settings: Settings, plan: Plan, *, quiet: bool) -> Simulatio
                 reader,
                 settings.topic_prefix,
                 plan,
-                _jobs(settings),
+                replaying_jobs(settings.topic_prefix, settings.app_id),
                 on_step=lambda share: bar.update(task, completed=share),
             )
-
-
-def _jobs(settings: Settings) -> MakeJob:
-    def make(programme: CompiledProgramme, partition: int, partitions: int) -> PointsProcessor:
-        return PointsProcessor(
-            Ledger(programme, accounts_kept=max(64, _ACCOUNTS_KEPT // partitions)),
-            partitions=partitions,
-            prefix=settings.topic_prefix,
-            source=settings.app_id,
-        )
-
-    return make
 
 
 # --- for people -------------------------------------------------------------------------------

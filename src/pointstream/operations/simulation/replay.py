@@ -30,6 +30,7 @@ NewJob = Callable[[int, bool], Job]
 
 _SKEW_MS: Final = 60_000
 """So far apart may the clocks of two workers be without a message being taken for lost."""
+_RECORDS_PER_STEP: Final = 1_000
 _FREE_OFFSETS: Final = 1 << 52
 """Messages that were never sent really have no offset: they are numbered from here."""
 
@@ -108,10 +109,11 @@ class Replay:
                 assert partition.taken is not None
                 ready.append((partition.taken.at_ms, number))
         heapify(ready)
-        steps = 0
+        told = steps = 0
         while ready or waiting:
             steps += 1
-            if steps % 64 == 0:
+            if self.records - told >= _RECORDS_PER_STEP or steps % 1_000 == 0:
+                told = self.records
                 await on_step(sum(p.lane.share for p in self.partitions) / len(self.partitions))
             for each in waiting:
                 if self.partitions[each[1]].waits_for is None:
