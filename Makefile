@@ -53,7 +53,7 @@ bench-rules: $(READY) ## What an event costs with 200 rules in force, beside ten
 	$(BIN)/python -m tests.bench.rules
 
 bench-simulate: $(READY) ## How fast history is replayed, beside the worker that made it
-	$(BIN)/python -m tests.bench.simulation
+	$(BIN)/python -m tests.bench.simulation $(if $(filter command line,$(origin EVENTS)),--events $(EVENTS))
 
 chaos: $(READY) ## The fault tests alone: workers killed and frozen at random, broker nodes lost
 	POINTSTREAM_CHAOS=long $(BIN)/pytest -m chaos -s
