@@ -181,6 +181,23 @@ def test_lag_counts_what_waits_and_for_how_long(job) -> None:
     assert job.value("pointstream_lag_seconds", **labels) == pytest.approx(16)
 
 
+def test_a_partition_that_takes_nothing_lags_since_it_came(job) -> None:
+    """One that hangs from its first moment on shows in seconds, too."""
+    job.driver.tick(NOW_MS)
+    job.now = NOW_MS / 1000
+    job.driver.run()
+    job.driver.crash()
+    job.driver.send("points.orders", b"m1", order(), timestamp_ms=NOW_MS)
+    job.metrics.assigned([0, 1])
+    job.driver.run(batches=0)
+    job.now += 90
+    partition = str(job.partition_of("m1"))
+    labels = {"topic": "points.orders", "partition": partition}
+    assert job.value("pointstream_lag_records", **labels) == 1
+    assert job.value("pointstream_lag_seconds", **labels) == 90
+    assert job.value("pointstream_rebalances_total") == 1
+
+
 def test_a_tick_that_comes_late_is_told(job) -> None:
     """A partition whose time stands still shows, also where no member does anything."""
     job.now = NOW_MS / 1000 + 1.5

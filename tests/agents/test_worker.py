@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -250,3 +251,10 @@ def test_the_largest_record_that_a_topic_takes_fits_among_the_dead_letters(
         wait_for(lambda: lag(deployment) == 0, "lag 0")
     assert read(deployment, "dead-letters") == [(b"m1", huge)]
     assert [key for key, _ in read(deployment, "balance-changes")] == [b"m1"]
+    # And the log names the record, by its address, and nobody
+    log = group.workers[0].log_file.read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    (letter,) = (line for line in lines if line["event"] == "dead letter")
+    assert letter["code"] == "too_large"
+    assert (letter["topic"], letter["offset"]) == (deployment.topic_prefix + "orders", 0)
+    assert not re.search(r"\bm1\b|xxxx", log)

@@ -32,14 +32,15 @@ class Outstanding:
     """The sums of one partition, by wallet: points available, pending, held, and debt."""
 
     def __init__(self) -> None:
-        self._wallets: dict[str, tuple[int, ...]] = {}
+        self._wallets: dict[str, list[int]] = {}
         self._stored: bytes | None = None
 
     def load(self, state: KeyValues) -> None:
         """Take up the sums where they stand; add them up if they were never kept."""
         self._stored = state.get(OUTSTANDING_KEY)
         if self._stored is not None:
-            self._wallets = decode_outstanding(self._stored)
+            found = decode_outstanding(self._stored)
+            self._wallets = {wallet: list(sums) for wallet, sums in found.items()}
             return
         for key, value in state.scan(ACCOUNTS_START, ACCOUNTS_STOP):
             for wallet, totals in decode_account(key, value).wallets.items():
@@ -50,18 +51,19 @@ class Outstanding:
     def take(self, wallet: str, totals: Totals) -> None:
         """Take in what has changed in a wallet since it was counted last."""
         now = (totals.available, totals.pending, totals.held, totals.debt)
-        if now != totals.counted:
-            self._add(wallet, now, totals.counted)
+        before = totals.counted
+        if now != before:
+            self._add(wallet, now, before)
             totals.counted = now
 
     def _add(self, wallet: str, now: tuple[int, ...], before: tuple[int, ...]) -> None:
-        a, b, c, d = self._wallets.get(wallet, _NOTHING)
-        self._wallets[wallet] = (
-            a + now[0] - before[0],
-            b + now[1] - before[1],
-            c + now[2] - before[2],
-            d + now[3] - before[3],
-        )
+        sums = self._wallets.get(wallet)
+        if sums is None:
+            sums = self._wallets[wallet] = [0, 0, 0, 0]
+        sums[0] += now[0] - before[0]
+        sums[1] += now[1] - before[1]
+        sums[2] += now[2] - before[2]
+        sums[3] += now[3] - before[3]
 
     def store(self, state: KeyValues) -> None:
         """Write the sums where they have changed."""

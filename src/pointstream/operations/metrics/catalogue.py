@@ -82,7 +82,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     _gauge(
         "lag_seconds",
         "How long the longest waiting record of an input topic has waited; 0 if none waits. While "
-        "it is not fetched yet: since the last record taken before it.",
+        "it is not fetched yet: since the last one taken before it, or since the partition came.",
         "topic",
         "partition",
     ),
@@ -121,7 +121,9 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "Points owed to the members of a partition: available, pending and held, less debt.",
         *("partition", "wallet"),
     ),
-    _counter("flags_total", "Fraud flags committed.", "detector", "state"),
+    _counter(
+        "flags_total", "Fraud flags committed; one that goes on counts again.", "detector", "state"
+    ),
     # Rules
     _gauge(
         "rule_set_info",

@@ -21,9 +21,8 @@ class Counts:
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By topic suffix and outcome; `timers` stands in the place of the topic for timers."""
-    points: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Points moved, by the type of the movement and the wallet."""
-    movements: Counter[tuple[str, str]] = field(default_factory=Counter)
+    moves: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """By the type of the movement and the wallet: how many, and how many points."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     flags: list[dict[str, Any]] = field(default_factory=list)
     """By the names of `fraud-flags`."""
@@ -33,8 +32,7 @@ class Counts:
     def clear(self) -> None:
         """Begin anew."""
         self.outcomes.clear()
-        self.points.clear()
-        self.movements.clear()
+        self.moves.clear()
         self.dead_letters.clear()
         self.flags.clear()
         self.set_aside.clear()
@@ -42,5 +40,9 @@ class Counts:
     def moved(self, entry: dict[str, Any]) -> None:
         """Count a ledger entry."""
         key = entry["type"], entry["wallet"]
-        self.movements[key] += 1
-        self.points[key] = self.points.get(key, 0) + entry["amount"]
+        sums = self.moves.get(key)
+        if sums is None:
+            self.moves[key] = [1, entry["amount"]]
+        else:
+            sums[0] += 1
+            sums[1] += entry["amount"]

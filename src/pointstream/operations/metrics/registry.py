@@ -85,6 +85,7 @@ class Metrics(TaskObserver, Collector):
         self._last_taken_ms: dict[tuple[int, str], int] = {}
         self._last_commit: dict[int, float] = {}
         self._restored: dict[int, int] = {}
+        self._assigned_at = clock()
         self._ends: dict[int, dict[str, int]] = {}
         self._ends_at = self._asked_at = 0.0
         self._asking = asyncio.Lock()
@@ -111,6 +112,7 @@ class Metrics(TaskObserver, Collector):
 
     def assigned(self, partitions: Sequence[int]) -> None:
         self._made["rebalances_total"].inc()
+        self._assigned_at = self._clock()
         for known in (self._jobs, self._checked, self._last_taken_ms, self._last_commit):
             known.clear()
         self._restored.clear()
@@ -217,8 +219,8 @@ class Metrics(TaskObserver, Collector):
             waiting, seconds = max(0, end - position), 0.0
             if waiting:
                 at_ms = oldest.get(topic) or self._last_taken_ms.get((task.partition, topic))
-                if at_ms is not None:
-                    seconds = max(0.0, now - at_ms / 1000)
+                since = self._assigned_at if at_ms is None else at_ms / 1000
+                seconds = max(0.0, now - since)
             found[topic] = waiting, seconds
         return found
 
@@ -273,10 +275,10 @@ class Metrics(TaskObserver, Collector):
                 made["events_total"].labels(prefix + suffix, outcome).inc(count)
             if outcome == Outcome.RULESET_INVALID:
                 made["rule_sets_refused_total"].inc(count)
-        for key, count in counts.movements.items():
-            type_, wallet = key[0].removeprefix("points."), key[1]
-            made["movements_total"].labels(type_, wallet).inc(count)
-            made["points_moved_total"].labels(type_, wallet).inc(counts.points[key])
+        for (type_, wallet), (count, points) in counts.moves.items():
+            short = type_.removeprefix("points.")
+            made["movements_total"].labels(short, wallet).inc(count)
+            made["points_moved_total"].labels(short, wallet).inc(points)
         for letter in counts.dead_letters:
             self.news.dead_letter(letter)
             made["dead_letters_total"].labels(letter.code).inc()
