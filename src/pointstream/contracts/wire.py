@@ -33,8 +33,14 @@ def rfc3339(time_ms: int) -> str:
     >>> rfc3339(1_772_331_330_123)
     '2026-03-01T02:15:30.123Z'
     """
-    moment = _EPOCH_WITHOUT_ZONE + timedelta(milliseconds=time_ms)
-    return moment.isoformat(timespec="milliseconds") + "Z"
+    minute, rest_ms = divmod(time_ms, 60_000)
+    return f"{_minute(minute)}:{rest_ms // 1_000:02d}.{rest_ms % 1_000:03d}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _minute(minute: int) -> str:
+    # Most moments of a stream share their minute with others, and `isoformat` is slow.
+    return (_EPOCH_WITHOUT_ZONE + timedelta(minutes=minute)).isoformat(timespec="minutes")
 
 
 def epoch_ms(moment: datetime) -> int:
