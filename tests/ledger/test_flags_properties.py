@@ -21,25 +21,22 @@ members = st.integers(0, len(MEMBERS) - 1)
 orders = st.integers(0, ORDERS - 1)
 points = st.integers(1, 60)
 actions = st.sampled_from([FlagAction.HOLD, FlagAction.HOLD, FlagAction.BLOCK])
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("order"), members, orders),
-        st.tuples(st.just("refund"), orders, points),
-        st.tuples(st.just("redeem"), members, points),
-        st.tuples(st.just("send"), members, members, points),
-        st.tuples(st.just("send"), members, members, points),
-        st.tuples(st.just("hold"), members, points),
-        st.tuples(st.just("void"), st.integers(0, 3)),
-        st.tuples(st.just("merge"), members, members),
-        st.tuples(st.just("unfreeze"), members),
-        st.tuples(st.just("suspect"), st.sets(orders, min_size=1, max_size=5), actions),
-        st.tuples(st.just("suspect"), st.sets(orders, min_size=1, max_size=5), actions),
-        st.tuples(st.just("decide"), st.integers(0, 5), st.booleans(), members),
-        st.tuples(st.just("decide"), st.integers(0, 5), st.booleans(), members),
-    ),
-    min_size=10,
-    max_size=50,
+step = st.one_of(
+    st.tuples(st.just("order"), members, orders),
+    st.tuples(st.just("refund"), orders, points),
+    st.tuples(st.just("redeem"), members, points),
+    st.tuples(st.just("send"), members, members, points),
+    st.tuples(st.just("send"), members, members, points),
+    st.tuples(st.just("hold"), members, points),
+    st.tuples(st.just("void"), st.integers(0, 3)),
+    st.tuples(st.just("merge"), members, members),
+    st.tuples(st.just("unfreeze"), members),
+    st.tuples(st.just("suspect"), st.sets(orders, min_size=1, max_size=5), actions),
+    st.tuples(st.just("suspect"), st.sets(orders, min_size=1, max_size=5), actions),
+    st.tuples(st.just("decide"), st.integers(0, 5), st.booleans(), members),
+    st.tuples(st.just("decide"), st.integers(0, 5), st.booleans(), members),
 )
+steps = st.lists(step, min_size=10, max_size=50)
 
 
 class Story:
@@ -142,6 +139,9 @@ class Story:
             assert answer["outcome"] == "accepted"
             self.ended[flag_id] = how
 
+    def wait(self, days: int) -> None:
+        self.bench.later(days)
+
     def finish(self) -> None:
         """Decide what is open, and free what commands hold."""
         for flag in self.flags:
@@ -170,14 +170,19 @@ class Story:
 
 
 def story(
-    make: Any, steps: list[Any], paid: list[int], policy: str, pending: str = "P0D", **settings: Any
+    make: Any,
+    steps: list[Any],
+    paid: list[int],
+    policy: str,
+    wallet: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Story:
     found: dict[str, Suspicion] = {}
     compiled = watched(
         SPEND,
         rule("activity", activity="nothing", points=1),
         refund_policy=policy,
-        wallets=[{"id": "points", "activation": {"after": pending}}],
+        wallets=[{"id": "points", **(wallet or {})}],
     )
     told = Story(make(compiled, new_ledger=new_ledger(found), **settings), found, paid)
     for step in steps:
@@ -186,7 +191,7 @@ def story(
     return told
 
 
-def check(told: Story) -> None:
+def check(told: Story, *, expires: bool = False) -> None:
     """All is where it must be: nothing is left of flags, and all that was asked was taken once."""
     for member in MEMBERS:
         then, wallet = MemberThen(member), told.bench.wallet(member)
@@ -199,7 +204,7 @@ def check(told: Story) -> None:
     wallets = [told.bench.wallet(member) for member in MEMBERS]
     taken = sum(wallet.reversed for wallet in wallets)
     assert taken <= told.asked()
-    if told.bench.programme.refund_policy != "only_pending":
+    if not expires and told.bench.programme.refund_policy != "only_pending":
         # That one writes off what a review may find and take later.
         assert taken + sum(wallet.written_off for wallet in wallets) == told.asked()
     assert sum(wallet.held for wallet in wallets) == 0
@@ -233,6 +238,28 @@ def test_each_point_is_asked_back_once_whatever_happens(
 def test_it_is_so_over_partitions(steps: list[Any], paid: list[int], policy: str) -> None:
     """Owners and members apart, and every question a message."""
     check(story(DriverBench, steps, paid, policy))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.one_of(step, step, st.tuples(st.just("wait"), st.integers(1, 2)))),
+    paid=st.lists(st.integers(1, 100), min_size=ORDERS, max_size=ORDERS),
+    policy=st.sampled_from(["only_pending", "within_balance", "debt"]),
+    wallet=st.sampled_from(
+        [
+            {"activation": {"after": "P1D"}, "expiry": {"days": 3}},
+            {"activation": {"after": "P4D"}, "expiry": {"days": 3}},
+            {"expiry": {"kind": "sliding", "days": 2}},
+        ]
+    ),
+)
+def test_no_point_is_asked_back_twice_while_time_goes_on(
+    steps: list[Any], paid: list[int], policy: str, wallet: dict[str, Any]
+) -> None:
+    """Points become active and expire meanwhile: what has expired is asked of nobody."""
+    told = story(Bench, steps, paid, policy, wallet)
+    told.bench.later(10)
+    check(told, expires=True)
 
 
 @settings(max_examples=30, deadline=None)
