@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from pointstream.cli.app import app
@@ -79,3 +80,15 @@ def test_a_page_that_cannot_be_written_is_told_before_the_work(file: Path, tmp_p
 
     assert result.exit_code == 2
     assert "there is no directory" in " ".join(result.output.split())
+
+
+def test_what_the_job_logs_is_no_part_of_the_answer(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a replay in this process, when its job logs something, then it is on standard error."""
+    run(file, "--from", "2026-03-31")
+
+    structlog.get_logger("job").error("rule set set aside")
+
+    said = capsys.readouterr()
+    assert (said.out, "rule set set aside" in said.err) == ("", True)
