@@ -204,17 +204,25 @@ class Made:
 def apart(rows: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return rows, which begin with key and value, without notes; and the notes, one by one.
 
-    How many of them are one record is where a batch may show: each is taken for itself.
+    How many of them are one record is where a batch may show: each is taken for itself. Tallies
+    are added up: what they are of is told once per batch.
     """
     rest: list[Any] = []
     notes: list[Any] = []
+    tallies: dict[tuple[str, str, int], tuple[int, list[Any]]] = {}
     for row in rows:
         value = row[1] or b""
         if value.startswith(b'{"type":"fraud.noted"'):
-            notes += orjson.loads(value)["body"]["notes"]
+            for note in orjson.loads(value)["body"]["notes"]:
+                if note[1] != "tally":
+                    notes.append(note)
+                    continue
+                to, _, detector, bucket, total, _, evidence, _ = note
+                known, events = tallies.get((to, detector, bucket), (0, []))
+                tallies[to, detector, bucket] = (known + total, sorted(events + evidence))
         else:
             rest.append(row)
-    return rest, notes
+    return rest, [*notes, *sorted(tallies.items())]
 
 
 def replay(records: list[Record], partition: int, partitions: int, batch: int) -> Made:
@@ -234,9 +242,9 @@ def replay(records: list[Record], partition: int, partitions: int, batch: int) -
             if target.topic in COALESCED:
                 made.standings[target.topic].update((row[0], row) for row in rows)
             else:
-                rest, notes = apart(rows)
-                made.sent.setdefault(target, []).extend(rest)
-                made.notes.setdefault(target, []).extend(notes)
+                made.sent.setdefault(target, []).extend(rows)
+    for target, rows in made.sent.items():
+        rows[:], made.notes[target] = apart(rows)
     return made
 
 
