@@ -316,7 +316,7 @@ class DetectorSet(Strict):
 class Fraud(Strict):
     """What a programme itself says of detectors; what is published while it runs comes on top."""
 
-    detector_sets: tuple[DetectorSet, ...] = Field(min_length=1, max_length=100)
+    detector_sets: tuple[DetectorSet, ...] = Field((), max_length=100)
 
     @model_validator(mode="after")
     def _versions_are_single(self) -> Self:

@@ -23,10 +23,18 @@ from pointstream.contracts.detectors import (
 from pointstream.contracts.wire import dumps
 from pointstream.fraud.elsewhere import compile_elsewhere
 from pointstream.fraud.lists import Lists
-from pointstream.fraud.local import KIND_OF, Counter, Local, RefundLoop, Travel, local_of
+from pointstream.fraud.local import (
+    KIND_OF,
+    Counter,
+    Distinct,
+    Local,
+    RefundLoop,
+    Travel,
+    local_of,
+)
 from pointstream.fraud.steps import StepUp, step_up_of
 
-__all__ = ["CompiledDetectorSet", "Versioned", "Watchers", "compile_detector_set"]
+__all__ = ["CompiledDetectorSet", "Plan", "Versioned", "Watchers", "compile_detector_set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,74 @@ def compile_detector_set(detector_set: DetectorSet) -> CompiledDetectorSet:
     )
 
 
+_MONEY: Final = {
+    "order.paid": "paid_minor",
+    "order.refunded": "refunded_minor",
+    "referral.first_order": "paid_minor",
+    "activity.recorded": "value_minor",
+}
+"""Where an event says how much money it is about."""
+
+_RETURNING: Final = frozenset(("order.paid", "order.refunded", "order.cancelled"))
+
+
+class Plan:
+    """All that is done about events of one type."""
+
+    __slots__ = (
+        "after",
+        "always",
+        "before",
+        "counters",
+        "devices",
+        "kind",
+        "money",
+        "places",
+        "points",
+        "returns",
+        "rows",
+        "steps",
+        "tells",
+    )
+
+    def __init__(self, name: str, watchers: Watchers, local: Sequence[Local]) -> None:
+        mine = [each for each in local if name in each.types]
+        self.kind: Final = KIND_OF[name]
+        self.before: Final = tuple(each for each in mine if not each.after)
+        """Looked at before the event is handled."""
+        self.after: Final = tuple(each for each in mine if each.after)
+        """Looked at when it is known what it earned or gave back."""
+        self.steps: Final = tuple(each for each in watchers.steps if name in each.types)
+        """Can let it wait."""
+        self.counters: Final = tuple(each for each in watchers.counters if name in each.types)
+        measures = watchers.measures(name)
+        self.money: Final = _MONEY.get(name) if Measure.MONEY in measures else None
+        """The field that says how much money it is about, if anybody asks."""
+        self.points: Final = Measure.POINTS in measures
+        """Whether anybody asks how many points it earns."""
+        by_row = [each for each in mine if each.rows_ms]
+        self.rows: Final = any(not isinstance(each, Distinct) for each in by_row)
+        """Whether it is remembered by itself, and not only for its device."""
+        self.devices: Final = watchers.devices
+        self.places: Final = bool(watchers.places_ms)
+        self.returns: Final = bool(watchers.returns_ms) and name in _RETURNING
+        elsewhere = watchers.elsewhere
+        tallied = name in elsewhere.stores_by_type or name in elsewhere.staff_by_type
+        seen = elsewhere.sees and (elsewhere.types is None or name in elsewhere.types)
+        self.tells: Final = tallied or seen or elsewhere.refers
+        """Whether others than the member may have to know."""
+        self.always: Final = bool(
+            self.rows
+            or self.counters
+            or self.steps
+            or self.returns
+            or not watchers.deny.empty
+            or tallied
+            or (elsewhere.refers and name.startswith("referral."))
+        )
+        """Whether it matters without a device, an address and a place, too."""
+
+
 class Watchers:
     """All that is in force at an instant."""
 
@@ -91,23 +167,14 @@ class Watchers:
         self.places: Final = {
             place.store_id: (place.lat, place.lon) for one, _ in there for place in one.places
         }
-        self.before: Final = _by_type(each for each in local if not each.after)
-        self.after: Final = _by_type(each for each in local if each.after)
-        self.steps: Final[Mapping[str, tuple[StepUp, ...]]] = {
-            name: tuple(each for each in steps if name in each.types) for name in KIND_OF
-        }
+        self.steps: Final[Sequence[StepUp]] = steps
         counters = {each.counts.name: each.counts for each in local if each.counts is not None}
         for each in local:
             if each.counts is not None and each.counts.keep > counters[each.counts.name].keep:
                 counters[each.counts.name] = each.counts
-        self.counters: Final[Mapping[str, tuple[Counter, ...]]] = {
-            name: tuple(each for each in counters.values() if name in each.types)
-            for name in KIND_OF
-        }
+        self.counters: Final[Sequence[Counter]] = list(counters.values())
         self.counted: Final = frozenset(counters)
         by_row = [each for each in local if each.rows_ms]
-        self.rows: Final = frozenset(name for each in by_row for name in each.types)
-        """The types of events that are remembered one by one."""
         self.rows_ms: Final = max((each.rows_ms for each in by_row), default=0)
         travels = [each for each in local if isinstance(each, Travel)]
         self.places_ms: Final = max((each.places_ms for each in travels), default=0)
@@ -125,13 +192,21 @@ class Watchers:
             for each in self.detectors
         )
         """Whether it counts with which devices a member was seen."""
-        self.asks_points: Final = self.elsewhere.asks_points or any(
-            each.measure_of() is Measure.POINTS for each in (*local,)
-        )
-        """Whether it counts how many points an event earns."""
         self.idle: Final = not self.detectors and self.deny.empty
+        self.allows: Final = not self.allow.empty
+        plans = {} if self.idle else {name: Plan(name, self, local) for name in KIND_OF}
+        self.plans: Final[Mapping[str, Plan]] = {
+            name: plan
+            for name, plan in plans.items()
+            if plan.always or plan.devices or plan.places or plan.tells
+        }
+        """By type of event, what is done about it; nothing about others."""
 
-
-def _by_type(local: Iterable[Local]) -> dict[str, tuple[Local, ...]]:
-    there: Sequence[Local] = list(local)
-    return {name: tuple(each for each in there if name in each.types) for name in KIND_OF}
+    def measures(self, name: str) -> set[Measure]:
+        """Return what anybody adds up of events of a type."""
+        found = set()
+        for each in self.detectors:
+            types: tuple[str, ...] = getattr(each.source, "types", ())
+            if not types or name in types:
+                found.add(getattr(each.source, "measure", Measure.EVENTS))
+        return found

@@ -232,7 +232,10 @@ class Spike(Local):
         bucket = seen.at_ms // self._bucket_ms
         value = measured(source.measure, seen)
         sums = watch.counted(self._name)
-        value += sum([each[1] for each in sums if each[0] == bucket])
+        if sums and sums[-1][0] == bucket:
+            value += sums[-1][1]
+        elif sums and sums[-1][0] > bucket:
+            value += sum([each[1] for each in sums if each[0] == bucket])
         if value <= source.floor:
             return None
         history = [each[1] for each in sums if each[0] < bucket and each[1]][-source.history :]

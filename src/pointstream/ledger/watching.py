@@ -23,8 +23,8 @@ from pointstream.contracts.detectors import Denied, Entity
 from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, MovementType, Role
 from pointstream.contracts.wire import dumps
-from pointstream.fraud.compile import Watchers
-from pointstream.fraud.local import KIND_OF, measured
+from pointstream.fraud.compile import Plan, Watchers
+from pointstream.fraud.local import measured
 from pointstream.fraud.sighting import Detected, Sighting
 from pointstream.fraud.watch import Watch
 from pointstream.ledger.answers import wallet_of
@@ -55,9 +55,8 @@ KEPT_MS: Final = 92 * 86_400_000
 """What is remembered of a member ends so long after the latest event; no window is longer."""
 
 _DAY_S: Final = 86_400
-_EARNED: Final = (MovementType.EARNED, MovementType.PENDING)
+_EARNED: Final = frozenset((MovementType.EARNED.value, MovementType.PENDING.value))
 _SPENDING: Final = frozenset(("points.redeem", "points.hold", "points.transfer"))
-_RETURNS: Final = frozenset(("order.refunded", "order.cancelled"))
 
 
 @dataclass(slots=True)
@@ -65,44 +64,49 @@ class Looked:
     """What was seen before an event was handled."""
 
     watchers: Watchers
+    plan: Plan
     watch: Watch
     seen: Sighting
     parked: int
     """How many refunds and cancellations were waiting for their order."""
+    trips: bool
+    """Whether the member is on no allow list."""
     found: list[Suspicion] = field(default_factory=list)
 
 
 def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> Looked | None:
     """Return what an event trips, before it is handled; None if nobody watches such events."""
-    kind = KIND_OF.get(event.type)
     watchers = book.detectors.at(occurred_ms)
-    if kind is None or watchers.idle:
+    plan = watchers.plans.get(event.type)
+    if plan is None:
         return None
-    type_ = event.type
-    seen = Sighting(type_, kind, event.event_id, event.member_id, occurred_ms, book.now_ms)
-    device = event.device_id
-    if (
-        device is not None
-        and watchers.devices
-        and watchers.allow.of(Entity.DEVICE, device, occurred_ms) is None
-    ):
-        seen.device = device
-    if watchers.places_ms:
-        seen.place = _place(watchers, event)
-    seen.money_minor = _money(event)
+    device = event.device_id if plan.devices else None
+    if device is not None and watchers.allows and _allowed(watchers, Entity.DEVICE, device, event):
+        device = None
+    place = _place(watchers, event) if plan.places else None
+    if not plan.always and place is None and event.device_id is None and event.ip is None:
+        return None
+    member_id = event.member_id
+    seen = Sighting(
+        event.type, plan.kind, event.event_id, member_id, occurred_ms, book.now_ms, device, place
+    )
+    if plan.money is not None:
+        seen.money_minor = getattr(event, plan.money) or 0
     watch = watch_of(book, account.member)
-    looked = Looked(watchers, watch, seen, account.parked)
-    if watchers.allow.of(Entity.MEMBER, event.member_id, occurred_ms) is not None:
-        return looked
+    trips = not watchers.allows or not _allowed(watchers, Entity.MEMBER, member_id, event)
+    looked = Looked(watchers, plan, watch, seen, account.parked, trips)
     if isinstance(event, CommandEnvelope):
-        seen.points = points_of(book, account, event)
-        if type_ in _SPENDING:
+        if plan.steps or plan.points:
+            seen.points = points_of(book, account, event)
+        if plan.steps and trips:
             _step_up(book, account, event, looked)
-    if not watchers.deny.empty:
+    if not trips:
+        return looked
+    if not watchers.deny.empty and book.step_up is None:
         denied = _denied(watchers, event, occurred_ms)
-        if denied is not None and book.step_up is None:
+        if denied is not None:
             _refuse(book, looked, denied)
-    for detector in watchers.before[type_]:
+    for detector in plan.before:
         detected = detector.look(seen, watch)
         if detected is not None:
             looked.found.append(_suspicion(detected, seen))
@@ -113,20 +117,20 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
 
 def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> None:
     """Raise what was found about an event that was taken, and remember the event."""
-    watchers, watch, seen = looked.watchers, looked.watch, looked.seen
-    type_ = seen.type
-    if watchers.asks_points and not isinstance(event, CommandEnvelope):
+    plan, watch, seen = looked.plan, looked.watch, looked.seen
+    if plan.points and not isinstance(event, CommandEnvelope):
         seen.points = _earned(book)
-    if watchers.returns_ms and (type_ in _RETURNS or (looked.parked and type_ == "order.paid")):
+    if plan.returns and (looked.parked or event.type != "order.paid"):
         _returned(book, account, event, seen)
-    after = watchers.after[type_]
-    if after and watchers.allow.of(Entity.MEMBER, seen.member_id, seen.at_ms) is None:
-        for detector in after:
+    if looked.trips:
+        for detector in plan.after:
             detected = detector.look(seen, watch)
             if detected is not None:
                 looked.found.append(_suspicion(detected, seen))
-    changed = _remember(watchers, watch, seen)
-    if tell_elsewhere(book, event, seen, watchers, watch) or changed:
+    changed = _remember(looked.watchers, plan, watch, seen)
+    if plan.tells and tell_elsewhere(book, event, seen, looked.watchers, watch):
+        changed = True
+    if changed:
         write_watch(book, account.member, watch)
     for suspicion in looked.found:
         raise_flag(book, suspicion)
@@ -144,11 +148,11 @@ def join_watch(book: Book, member: bytes, value: bytes) -> None:
 # --- what is remembered -------------------------------------------------------------------------
 
 
-def _remember(watchers: Watchers, watch: Watch, seen: Sighting) -> bool:
+def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> bool:
     """Add an event to what is remembered; whether there was anything to add."""
     changed = False
     late_ms = seen.now_ms if seen.now_ms > seen.at_ms else 0
-    if seen.type in watchers.rows:
+    if plan.rows or seen.device is not None:
         row = [
             seen.at_ms,
             seen.kind,
@@ -172,7 +176,7 @@ def _remember(watchers: Watchers, watch: Watch, seen: Sighting) -> bool:
         back = [seen.at_ms, seen.returned, seen.event_id, percent, after_ms, late_ms]
         watch.add_return(back, seen.now_ms, watchers.returns_ms)
         changed = True
-    for counter in watchers.counters[seen.type]:
+    for counter in plan.counters:
         value = measured(counter.measure, seen)
         if value:
             bucket = seen.at_ms // counter.bucket_ms
@@ -222,22 +226,17 @@ def _place(watchers: Watchers, event: MemberEvent) -> tuple[float, float] | None
     return None
 
 
-def _money(event: Any) -> int:
-    for name in ("paid_minor", "refunded_minor", "value_minor"):
-        money: int | None = getattr(event, name, None)
-        if money is not None:
-            return money
-    return 0
+def _allowed(watchers: Watchers, entity: Entity, id: str, event: MemberEvent) -> bool:
+    return watchers.allow.of(entity, id, event.occurred_at_ms) is not None
 
 
 def _earned(book: Book) -> int:
     """Return what the event has earned that can be spent, now or later."""
-    wallets = book.programme.wallets
-    return sum(
-        entry["amount"]
-        for entry in book.entries
-        if entry["type"] in _EARNED and wallets[entry["wallet"]].spendable
-    )
+    wallets, points = book.programme.wallets, 0
+    for entry in book.entries:
+        if entry["type"] in _EARNED and wallets[entry["wallet"]].spendable:
+            points += entry["amount"]
+    return points
 
 
 def _returned(book: Book, account: Account, event: Any, seen: Sighting) -> None:
@@ -258,13 +257,10 @@ def _returned(book: Book, account: Account, event: Any, seen: Sighting) -> None:
 def _step_up(book: Book, account: Account, event: CommandEnvelope, looked: Looked) -> None:
     """Let a command wait that a detector says needs a second confirmation."""
     seen, watch = looked.seen, looked.watch
-    detectors = looked.watchers.steps[seen.type]
-    if not detectors:
-        return
     available = spendable(book, account, wallet_of(event), max(book.now_ms, seen.at_ms))
     if seen.points > available or account.frozen:
         return  # It is rejected anyhow: nobody needs to be asked.
-    for detector in detectors:
+    for detector in looked.plan.steps:
         detected = detector.look(seen, watch, available)
         if detected is None:
             continue
