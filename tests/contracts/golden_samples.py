@@ -25,9 +25,11 @@ def sample(name: str, number: int = 0) -> dict[str, Any]:
 
 def key_of(value: dict[str, Any]) -> bytes:
     """The key that a record with this body has."""
-    field = {"ruleset.published": "ruleset_id", "item.published": "item_id"}.get(
-        value["type"], "member_id"
-    )
+    field = {
+        "ruleset.published": "ruleset_id",
+        "detectors.published": "detector_set_id",
+        "item.published": "item_id",
+    }.get(value["type"], "member_id")
     return value[field].encode()
 
 

@@ -43,7 +43,11 @@ def test_the_schemas_keep_every_released_promise() -> None:
 @pytest.mark.parametrize(("version", "name", "value"), SAMPLES_IN)
 def test_released_inputs_are_still_taken(version: str, name: str, value: dict[str, Any]) -> None:
     """A publisher who does not change anything is understood for ever."""
-    field = {"ruleset.published": "ruleset_id", "item.published": "item_id"}.get(name, "member_id")
+    field = {
+        "ruleset.published": "ruleset_id",
+        "detectors.published": "detector_set_id",
+        "item.published": "item_id",
+    }.get(name, "member_id")
     body = json.dumps(value).encode()
 
     assert isinstance(decode(topic_of_type(name), value[field].encode(), body), Decoded)

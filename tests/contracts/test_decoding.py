@@ -427,3 +427,16 @@ def test_a_rule_set_under_another_id_than_its_own_is_refused() -> None:
     answer = decoded({**sample("ruleset.published"), "ruleset_id": "other"})
     assert isinstance(answer, Refusal)
     assert answer.code is DeadLetterCode.SCHEMA_INVALID
+
+
+def test_a_rule_set_with_a_span_in_it_is_taken() -> None:
+    """What JSON has no form for has a digest all the same: it must not stop a partition."""
+    value = sample("ruleset.published")
+    rules = [{"id": "spend", "kind": "spend", "per_minor": 100, "activation": {"after": "P7D"}}]
+    value["ruleset"] = {**value["ruleset"], "rules": rules}
+    taken = decoded(value)
+    assert isinstance(taken, Decoded)
+    longer = [{**rules[0], "activation": {"after": "P8D"}}]
+    other = decoded({**value, "ruleset": {**value["ruleset"], "rules": longer}})
+    assert isinstance(other, Decoded)
+    assert taken.digest != other.digest

@@ -29,7 +29,7 @@ MEMBER_INPUTS = ("orders", "check-ins", "referrals", "activities", "members", "c
 TICKS = "internal.ticks"
 MESSAGES = "internal.messages"
 #: All that a partition task takes, but for the passing of time.
-INPUTS = (*MEMBER_INPUTS, "catalogue", "rules", MESSAGES)
+INPUTS = (*MEMBER_INPUTS, "catalogue", "rules", "detectors", MESSAGES)
 #: All lots of a month expire at one instant: more than one transaction can hold.
 _TIMERS_PER_BATCH = 1000
 
@@ -192,11 +192,12 @@ class PointsProcessor:
             self._tell_set_aside()
 
     def _tell_set_aside(self) -> None:
-        """Say loudly which accepted rule sets count for nothing in this process."""
+        """Say loudly which accepted rule and detector sets count for nothing in this process."""
         for aside in self._ledger.take_set_aside():
             self.counts.set_aside.append(aside.rule_set)
             logger.error(
-                "rule set set aside: it counts for nothing until the programme has what it needs",
+                f"{aside.what} set aside: it counts for nothing until the programme has what it"
+                " needs",
                 rule_set=aside.rule_set,
                 version=aside.version,
                 reason=aside.reason,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -30,22 +29,27 @@ from pointstream.cli.output import (
     reading_bar,
     zone_named,
 )
+from pointstream.cli.publishing import (
+    NoWaitOption,
+    TimeoutOption,
+    end_json,
+    exit_by,
+    say_end,
+    send_all,
+)
 from pointstream.cli.rulefiles import ProgrammeOption, read_programme, tell
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.shadows import shadow_key
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.access import access_of
 from pointstream.operations.documents import DocumentInvalid, read_text
-from pointstream.operations.publish import OutgoingRecord
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.rulecheck import check_rule_files
 from pointstream.operations.rulefiles import read_rule_file
 from pointstream.operations.rulesets import (
-    End,
     Ended,
     History,
     Holds,
-    RuleSetPublisher,
     holds_at,
     publication,
     read_history,
@@ -78,22 +82,6 @@ rules_app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-_SAID: Final = {
-    End.APPLIED: "{what}: applied by all {partitions} partitions.",
-    End.NOTHING_NEW: "{what}: nothing new; it was so already.",
-    End.REFUSED: "{what}: refused: {reason}",
-}
-_NOT_YET: Final = (
-    "{what}: published, and not applied everywhere yet: is a worker running? It will be applied"
-    " when one comes to it; `pointstream rules history` tells."
-)
-
-NoWaitOption = Annotated[
-    bool, typer.Option("--no-wait", help="Do not wait until every partition has applied it.")
-]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=0.1, help="Seconds to wait for all partitions.")
-]
 ZoneOption = Annotated[str, typer.Option("--time-zone", help="IANA zone of the times told.")]
 
 
@@ -133,19 +121,19 @@ def publish_rules(
         ]
         names = [_named(rule_set, shadow=shadow) for rule_set in rule_sets]
         done = asyncio.run(
-            _send(settings, records, names, wait=not no_wait, timeout_s=timeout_s, quiet=as_json)
+            send_all(settings, records, names, wait=not no_wait, timeout_s=timeout_s, quiet=as_json)
         )
         ends = list(zip(rule_sets, done, strict=True))
     if as_json:
         published = [
-            {"id": rule_set.id, "version": rule_set.version, **_end_json(end)}
+            {"id": rule_set.id, "version": rule_set.version, **end_json(end)}
             for rule_set, end in ends
         ]
         answer_json({"dry_run": dry_run, "shadow": shadow, "rule_sets": published})
     else:
         for rule_set, end in ends:
-            _say(_named(rule_set, shadow=shadow), end, wait=not no_wait)
-    _exit([end for _, end in ends if end is not None], wait=not no_wait)
+            say_end(_named(rule_set, shadow=shadow), end, wait=not no_wait)
+    exit_by([end for _, end in ends if end is not None], wait=not no_wait)
 
 
 @rules_app.command("withdraw", epilog=WITHDRAW_EXAMPLES)
@@ -168,14 +156,14 @@ def withdraw_rules(
     record = withdrawal(settings.topic_prefix, rule_set_id, shadow=shadow)
     wait = not no_wait
     (end,) = asyncio.run(
-        _send(settings, [record], [rule_set_id], wait=wait, timeout_s=timeout_s, quiet=as_json)
+        send_all(settings, [record], [rule_set_id], wait=wait, timeout_s=timeout_s, quiet=as_json)
     )
     if as_json:
-        answer_json({"id": rule_set_id, **_end_json(end)})
+        answer_json({"id": rule_set_id, **end_json(end)})
     else:
         what = f"the candidate of {rule_set_id}" if shadow else rule_set_id
-        _say(f"withdrawal of {what}", end, wait=wait)
-    _exit([end], wait=wait)
+        say_end(f"withdrawal of {what}", end, wait=wait)
+    exit_by([end], wait=wait)
 
 
 @rules_app.command("history", epilog=HISTORY_EXAMPLES)
@@ -276,64 +264,6 @@ def _sound(file: Path, programme_file: Path | None) -> list[RuleSet]:
         notes.print("Nothing was published.")
         raise typer.Exit(FAILED)
     return [written.rule_set for written in read.rule_sets]
-
-
-async def _send(
-    settings: Settings,
-    records: Sequence[OutgoingRecord],
-    names: Sequence[str],
-    *,
-    wait: bool,
-    timeout_s: float,
-    quiet: bool,
-) -> list[Ended]:
-    """Publish records one after the other, each followed to its end."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("partitions"),
-        console=notes,
-        transient=True,
-        disable=quiet or not wait or not notes.is_terminal,
-    )
-    access, prefix = access_of(settings), settings.topic_prefix
-    with bar:
-        async with RuleSetPublisher(access, settings.app_id, prefix) as publisher:
-            return [
-                await publisher.publish(
-                    record, wait=wait, timeout_s=timeout_s, on_step=_on_step(bar, name)
-                )
-                for record, name in zip(records, names, strict=True)
-            ]
-
-
-def _on_step(bar: Progress, name: str) -> Callable[[int, int], None]:
-    task = bar.add_task(name, total=None)
-    return lambda done, partitions: bar.update(task, completed=done, total=partitions)
-
-
-def _say(what: str, end: Ended | None, *, wait: bool) -> None:
-    if end is None:
-        text = f"{what}: fit to be published; nothing was."
-    elif end.end is End.WAITING:
-        text = _NOT_YET.format(what=what) if wait else f"{what}: published."
-    else:
-        text = _SAID[end.end].format(what=what, partitions=end.partitions, reason=end.reason)
-    notes.print(Text(text), soft_wrap=True)
-
-
-def _end_json(end: Ended | None) -> dict[str, Any]:
-    if end is None:
-        return {"end": None}
-    told = {"end": end.end.value, "partitions": end.partitions}
-    return told if end.reason is None else {**told, "reason": end.reason}
-
-
-def _exit(ends: Sequence[Ended], *, wait: bool) -> None:
-    bad = {End.REFUSED, End.WAITING} if wait else {End.REFUSED}
-    if any(end.end in bad for end in ends):
-        raise typer.Exit(FAILED)
 
 
 def _history(bootstrap_servers: str | None, programme_file: Path | None, *, quiet: bool) -> History:

@@ -25,7 +25,13 @@ from pydantic_core import ErrorDetails
 
 from pointstream.contracts.cloudevents import without_cloudevents
 from pointstream.contracts.fields import PATTERN_WORDS
-from pointstream.contracts.inputs import InputEvent, ItemWithdrawn, RulesetWithdrawn, Withdrawn
+from pointstream.contracts.inputs import (
+    DetectorsWithdrawn,
+    InputEvent,
+    ItemWithdrawn,
+    RulesetWithdrawn,
+    Withdrawn,
+)
 from pointstream.contracts.refusals import Refusal, Refused
 from pointstream.contracts.topics import INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
@@ -60,9 +66,14 @@ _VALIDATE: Final = {
 _CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 _WITHDRAWN: Final[dict[str, type[Withdrawn]]] = {
     "rules": RulesetWithdrawn,
+    "detectors": DetectorsWithdrawn,
     "catalogue": ItemWithdrawn,
 }
-_KEY_FIELD: Final = {"rules": "ruleset_id", "catalogue": "item_id"}
+_KEY_FIELD: Final = {
+    "rules": "ruleset_id",
+    "detectors": "detector_set_id",
+    "catalogue": "item_id",
+}
 
 
 def digest_of(event: InputEvent) -> bytes:
@@ -75,8 +86,14 @@ def digest_of(event: InputEvent) -> bytes:
     # Who published an event is not what happened: the CloudEvents forms must name a source, plain
     # JSON need not, and a redelivery in another form is still a redelivery.
     content.pop("source", None)
-    canonical = orjson.dumps(content, default=datetime.timestamp, option=_CANONICAL)
+    canonical = orjson.dumps(content, default=_plain, option=_CANONICAL)
     return blake2b(canonical, digest_size=DIGEST_BYTES).digest()
+
+
+def _plain(value: object) -> float | str:
+    """Return what stands for a value that JSON has no form for."""
+    # Spans and decimals only stand in what head office publishes.
+    return value.timestamp() if isinstance(value, datetime) else str(value)
 
 
 def decode(

@@ -37,6 +37,7 @@ from pointstream.contracts.commands import (
     ReviewReject,
     ReviewRelease,
 )
+from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.envelope import INPUT_CONFIG, Envelope, Geo, MemberEnvelope
 from pointstream.contracts.fields import (
     TEXT_CHARACTERS_MAX,
@@ -63,6 +64,8 @@ __all__ = [
     "CheckinRecorded",
     "Command",
     "CommandEnvelope",
+    "DetectorsPublished",
+    "DetectorsWithdrawn",
     "Envelope",
     "Geo",
     "InputEvent",
@@ -315,6 +318,24 @@ class RulesetPublished(Envelope):
         return self
 
 
+class DetectorsPublished(Envelope):
+    """One whole, versioned set of fraud detectors; the record's key is its `detector_set_id`.
+
+    Inside `detector_set` an unknown field is refused, as in a rule set.
+    """
+
+    type: Literal["detectors.published"]
+    detector_set_id: Id
+    detector_set: DetectorSet
+
+    @model_validator(mode="after")
+    def _one_id(self) -> Self:
+        if self.detector_set.id != self.detector_set_id:
+            message = "detector_set_id and detector_set.id must be the same"
+            raise PydanticCustomError("two_ids", message)
+        return self
+
+
 class ItemPublished(Envelope):
     """One item of the catalogue; the record's key is its `item_id`. Left out limits do not bind."""
 
@@ -343,6 +364,14 @@ class RulesetWithdrawn(BaseModel):
     ruleset_id: Id
 
 
+class DetectorsWithdrawn(BaseModel):
+    """A tombstone on `points.detectors`: the detector set with this key is withdrawn."""
+
+    model_config = INPUT_CONFIG
+
+    detector_set_id: Id
+
+
 class ItemWithdrawn(BaseModel):
     """A tombstone on `points.catalogue`: the item with this key is withdrawn."""
 
@@ -364,7 +393,7 @@ MemberEvent = (
     | Command
 )
 
-InputEvent = MemberEvent | RulesetPublished | ItemPublished
+InputEvent = MemberEvent | RulesetPublished | DetectorsPublished | ItemPublished
 
-Withdrawn = RulesetWithdrawn | ItemWithdrawn
+Withdrawn = RulesetWithdrawn | DetectorsWithdrawn | ItemWithdrawn
 """What a null value says on the compacted inputs. It has no envelope: there is no body for one."""

@@ -74,6 +74,7 @@ INPUT_TYPES: Mapping[str, tuple[str, ...]] = {
         "review.reject",
     ),
     "rules": ("ruleset.published",),
+    "detectors": ("detectors.published",),
     "catalogue": ("item.published",),
 }
 """The types that each input topic takes, by the topic's suffix."""
@@ -123,6 +124,13 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             "Rule sets, whole and versioned; a tombstone withdraws one.",
             cleanup="compact",
             keyed_by="ruleset_id",
+        ),
+        spec(
+            "detectors",
+            "in",
+            "Sets of fraud detectors, whole and versioned; a tombstone withdraws one.",
+            cleanup="compact",
+            keyed_by="detector_set_id",
         ),
         spec(
             "catalogue",

@@ -118,6 +118,7 @@ class DeadLetterCode(StrEnum):
     POINTS_OUT_OF_RANGE = "points_out_of_range"
     ACCOUNT_ERASED = "account_erased"
     RULESET_INVALID = "ruleset_invalid"
+    DETECTORS_INVALID = "detectors_invalid"
 
 
 class Role(StrEnum):

@@ -8,7 +8,7 @@ for.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,8 +16,9 @@ from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.wire import epoch_ms
 from pointstream.fraud.compile import CompiledDetectorSet, Watchers, compile_detector_set
+from pointstream.rules.versions import VersionBook
 
-__all__ = ["DetectorTables", "DetectorVersion", "detector_versions"]
+__all__ = ["DetectorBook", "DetectorTables", "DetectorVersion", "detector_versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,26 @@ class DetectorTables:
             since_ms = self._cuts_ms[place - 1] if place else None
             watchers = self._watchers[place] = _watchers(self.versions, since_ms)
         return watchers
+
+
+class DetectorBook(VersionBook[DetectorVersion]):
+    """The detector sets that one partition knows, as they come and go while it runs."""
+
+    def __init__(self, base: Sequence[DetectorVersion]) -> None:
+        """`base` is what the programme itself says."""
+        super().__init__(base)
+        self.tables: DetectorTables
+        self.any: bool
+        """Whether there are any."""
+        self._renew()
+
+    def at(self, at_ms: int) -> Watchers:
+        """Return what is in force at an instant."""
+        return self.tables.at(at_ms)
+
+    def _renew(self) -> None:
+        self.tables = DetectorTables(self._all())
+        self.any = bool(self.tables.versions)
 
 
 def detector_versions(programme: Programme) -> tuple[DetectorVersion, ...]:

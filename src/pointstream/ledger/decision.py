@@ -85,6 +85,8 @@ class Outcome(StrEnum):
     ITEM_WITHDRAWN = "item_withdrawn"
     RULESET_PUBLISHED = "ruleset_published"
     RULESET_WITHDRAWN = "ruleset_withdrawn"
+    DETECTORS_PUBLISHED = "detectors_published"
+    DETECTORS_WITHDRAWN = "detectors_withdrawn"
     SHADOW_PUBLISHED = "shadow_published"
     """A candidate, that will run in shadow."""
     SHADOW_WITHDRAWN = "shadow_withdrawn"
@@ -104,11 +106,15 @@ class Outcome(StrEnum):
     WITHDRAWN_FOR_ALL_ACCOUNTS = "withdrawn_for_all_accounts"
     HOLD_TIMED_OUT = "hold_timed_out"
     CONSENT_NEVER_CAME = "consent_never_came"
+    DETECTORS_DROPPED = "detectors_dropped"
     RULESET_DROPPED = "ruleset_dropped"
     """Versions of a rule set that no event can ask for any more."""
 
     # Messages of owners of other partitions
     ITEM_TOLD = "item_told"
+    DETECTORS_TOLD = "detectors_told"
+    DETECTORS_ENDED = "detectors_ended"
+    DETECTORS_SET_ASIDE = "detectors_set_aside"
     RULESET_TOLD = "ruleset_told"
     RULESET_ENDED = "ruleset_ended"
     RULESET_SET_ASIDE = "ruleset_set_aside"
@@ -154,6 +160,7 @@ class Outcome(StrEnum):
     MEMBER_KNOWN_LATER = "member_known_later"
     ITEM_KNOWN_LATER = "item_known_later"
     RULESET_ALREADY_KNOWN = "ruleset_already_known"
+    DETECTORS_ALREADY_KNOWN = "detectors_already_known"
     SHADOW_ALREADY_KNOWN = "shadow_already_known"
     """The same candidate, or a later one."""
 
@@ -198,6 +205,7 @@ class Outcome(StrEnum):
     LINE_UNKNOWN = "line_unknown"
     POINTS_OUT_OF_RANGE = "points_out_of_range"
     RULESET_INVALID = "ruleset_invalid"
+    DETECTORS_INVALID = "detectors_invalid"
 
 
 @dataclass(slots=True)
@@ -234,11 +242,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A version of a rule set that is in the state and not used, and why."""
+    """A version of a rule set or detector set that is in the state and not used, and why."""
 
     rule_set: str
+    """Its id."""
     version: int
     reason: str
+    what: str = "rule set"
+    """Which of the two it is."""
 
 
 @dataclass(frozen=True, slots=True)

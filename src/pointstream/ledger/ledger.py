@@ -22,6 +22,8 @@ from pointstream.contracts.inputs import (
     ActivityRecorded,
     CheckinRecorded,
     CommandEnvelope,
+    DetectorsPublished,
+    DetectorsWithdrawn,
     InputEvent,
     ItemPublished,
     ItemWithdrawn,
@@ -49,6 +51,11 @@ from pointstream.ledger.closed import closed, keep_erasure, readdressed
 from pointstream.ledger.commands import command_given
 from pointstream.ledger.dated import schedule_all
 from pointstream.ledger.decision import Decision, Outcome, SetAside, Source, Standing
+from pointstream.ledger.detectorbook import (
+    DETECTOR_SETS,
+    detectors_published,
+    detectors_withdrawn,
+)
 from pointstream.ledger.earning import (
     activity_recorded,
     checkin_recorded,
@@ -285,7 +292,7 @@ class Ledger:
                 )
         cause = Cause(member, event, occurred_ms, source)
         handler = _HANDLERS.get(type(event), command_given)
-        looked = look(book, account, event, occurred_ms) if book.detectors.versions else None
+        looked = look(book, account, event, occurred_ms) if book.detectors.any else None
         decision = handler(book, member, event, cause, source)
         if looked is not None and _taken(decision):
             keep(book, account, event, looked)
@@ -304,7 +311,12 @@ class Ledger:
 
     def _published(
         self,
-        event: ItemPublished | ItemWithdrawn | RulesetPublished | RulesetWithdrawn,
+        event: ItemPublished
+        | ItemWithdrawn
+        | RulesetPublished
+        | RulesetWithdrawn
+        | DetectorsPublished
+        | DetectorsWithdrawn,
         digest: bytes,
         source: Source,
     ) -> Decision:
@@ -321,10 +333,14 @@ class Ledger:
             if candidate_of is not None:
                 return shadow_withdrawn(book, candidate_of)
             return rule_set_withdrawn(book, event, source)
+        if isinstance(event, DetectorsWithdrawn):
+            return detectors_withdrawn(book, event, source)
         # With the clock of the events, the partition may stand at a time long ago.
         now_ms = max(book.now_ms, source.timestamp_ms)
         if event.occurred_at_ms > now_ms + self._programme.future_tolerance_ms:
             return _too_far_in_future(book, event.occurred_at_ms, source)
+        if isinstance(event, DetectorsPublished):
+            return detectors_published(book, event, source)
         take = shadow_published if event.shadow else rule_set_published
         return take(book, event, source)
 
@@ -384,6 +400,7 @@ class Ledger:
             memory.new = int.from_bytes(stored[9:13], "big")
             memory.cursor = stored[13:]
             load_rule_sets(book)
+            DETECTOR_SETS.load(book)
             load_shadows(book)
         book.outstanding.load(state)
         self._windows.load(state, book.now_ms)

@@ -10,6 +10,7 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.budgets import budget_granted
 from pointstream.ledger.catalogue import ITEM_TOLD, item_told, stock_limit
 from pointstream.ledger.decision import Decision, Outcome, Source
+from pointstream.ledger.detectorbook import DETECTOR_SETS
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.grants import Continuation, ForErased, GrantKind, KnownLimit
 from pointstream.ledger.messages import Message
@@ -67,6 +68,8 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     ITEM_TOLD: item_told,
     RULESET_TOLD: rule_set_told,
     RULESET_ENDED: rule_set_ended,
+    DETECTOR_SETS.told_type: DETECTOR_SETS.told,
+    DETECTOR_SETS.ended_type: DETECTOR_SETS.ended,
     SHADOW_TOLD: shadow_told,
     SHADOW_ENDED: shadow_ended,
     grants.GRANT_ASKED: _grant_asked,

@@ -3,6 +3,7 @@
 The first byte of a key is its kind, then come ids separated by NUL (no id holds a control
 character). Times inside keys are eight bytes, big-endian, so that byte order is time order.
 
+    0 detector-set NUL number                 version of a detector set, as its owner told it
     a member                                  account: totals, seq, streaks; of bounded size
     m member                                  profile: what member events told
     k rule-set NUL number                     version of a rule set, as its owner told it
@@ -28,7 +29,7 @@ character). Times inside keys are eight bytes, big-endian, so that byte order is
     v member NUL flag                         command that waits for a second actor's consent
     w member NUL transfer                     transfer on its way from a member, with its lots
     x                                         sums of the accounts that were erased
-    y rule-set                                what its owner knows of a rule set, or of a candidate
+    y rule-set                                what its owner knows of a rule or detector set
     z                                         partition: its time, and where the sweep stands
     zo                                        points that its accounts have, by wallet
     zw                                        for how long events were to be remembered so far
@@ -70,6 +71,8 @@ __all__ = [
     "SLIDING_FROM",
     "TIMER_START",
     "TIMER_STOP",
+    "TOLD_DETECTORS_START",
+    "TOLD_DETECTORS_STOP",
     "TOLD_RULE_SETS_START",
     "TOLD_RULE_SETS_STOP",
     "TOLD_SHADOWS_START",
@@ -128,8 +131,6 @@ __all__ = [
     "shares_prefix",
     "time_bytes",
     "timer_key",
-    "told_rule_set_key",
-    "told_rule_set_prefix",
     "told_shadow_key",
     "transfer_key",
     "under_way_key",
@@ -159,6 +160,8 @@ TIMER_START: Final = b"t"
 TIMER_STOP: Final = b"u"
 TOLD_RULE_SETS_START: Final = b"k"
 TOLD_RULE_SETS_STOP: Final = b"l"
+TOLD_DETECTORS_START: Final = b"0"
+TOLD_DETECTORS_STOP: Final = b"1"
 TOLD_SHADOWS_START: Final = b"o"
 TOLD_SHADOWS_STOP: Final = b"p"
 
@@ -251,15 +254,6 @@ def rule_set_key(hash_: str) -> bytes:
 
 def rule_set_owner_key(rule_set_id: str) -> bytes:
     return b"y" + rule_set_id.encode()
-
-
-def told_rule_set_prefix(rule_set_id: str) -> bytes:
-    return b"k%b\0" % rule_set_id.encode()
-
-
-def told_rule_set_key(rule_set_id: str, version: int) -> bytes:
-    """Return the key of a version; that of the number 0 says when others were withdrawn."""
-    return told_rule_set_prefix(rule_set_id) + version.to_bytes(4, "big")
 
 
 def told_shadow_key(rule_set_id: str) -> bytes:

@@ -13,6 +13,7 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.consent import consent_never_came
 from pointstream.ledger.dated import walks_of
 from pointstream.ledger.decision import Decision, Outcome
+from pointstream.ledger.detectorbook import DETECTOR_SETS
 from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timed_out
 from pointstream.ledger.parking import give_up
@@ -37,6 +38,8 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         return walk_on(book, walks_of(book.programme), what[1:], due_ms)
     if what[:1] == b"k":
         return drop_old_versions(book, what[1:])
+    if what[:1] == DETECTOR_SETS.kind:
+        return DETECTOR_SETS.drop_old(book, what[1:])
     if what[:1] != b"a":
         raise StateCorrupt(f"a timer of the unknown kind {what[:1]!r}")
     member = what[1:]

@@ -31,7 +31,7 @@ _ALLOW = 3
 _CLUSTER = "kafka-cluster"
 
 #: Written by those who run the programme, not by the systems around it.
-_OPERATORS_INPUTS = ("rules", "catalogue")
+_OPERATORS_INPUTS = ("rules", "detectors", "catalogue")
 #: Whole inputs, suspicions, and what nobody got: not for every reader of the outputs.
 _NOT_DOWNSTREAM = ("dead-letters", "fraud-flags", "shadow-diffs")
 _REVIEWERS_OUTPUTS = ("fraud-flags", "balance-changes", "crm-sync", "command-results")

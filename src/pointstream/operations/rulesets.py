@@ -22,9 +22,12 @@ from pointstream.engine.state import State
 from pointstream.engine.store import MemoryStore
 from pointstream.ledger.book import Book
 from pointstream.ledger.decision import SetAside
+from pointstream.ledger.detectorbook import DETECTOR_SETS
 from pointstream.ledger.rulebook import RULESET_ENDED, RULESET_TOLD, load_rule_sets
 from pointstream.ledger.shadows import SHADOW_ENDED, SHADOW_TOLD, load_shadows
 from pointstream.ledger.state import (
+    TOLD_DETECTORS_START,
+    TOLD_DETECTORS_STOP,
     TOLD_RULE_SETS_START,
     TOLD_RULE_SETS_STOP,
     TOLD_SHADOWS_START,
@@ -39,6 +42,7 @@ from pointstream.rules.compile import CompiledProgramme
 from pointstream.rules.tables import RuleBook, Version
 
 __all__ = [
+    "DETECTORS_TOPIC",
     "End",
     "Ended",
     "History",
@@ -47,12 +51,20 @@ __all__ = [
     "RuleSetPublisher",
     "holds_at",
     "publication",
+    "read_book",
     "read_history",
     "withdrawal",
 ]
 
 _TOPIC: Final = "rules"
+DETECTORS_TOPIC: Final = "detectors"
 _LOOK_SECONDS: Final = 0.1
+_TOLD: Final = (
+    (TOLD_RULE_SETS_START, TOLD_RULE_SETS_STOP),
+    (TOLD_SHADOWS_START, TOLD_SHADOWS_STOP),
+    (TOLD_DETECTORS_START, TOLD_DETECTORS_STOP),
+)
+"""The keys of what partitions are told of."""
 
 Place = tuple[str, int]
 
@@ -206,31 +218,51 @@ class RuleSetPublisher(AsyncLifetime):
         self, sent: OutgoingRecord, spans: dict[int, tuple[int, int]]
     ) -> dict[Place, int]:
         """Return where each partition was told what the owner has decided."""
-        content = None if sent.value is None else loads(sent.value)["ruleset"]
         id_ = (sent.key or b"").decode()
+        words = _words_of(sent.topic, id_)
+        content = None if sent.value is None else loads(sent.value)[words.content]
         found: dict[Place, int] = {}
         for partition, (start, end) in spans.items():
             async for records in self._reader.read(self._messages, partition, start=start, end=end):
                 for record in records:
-                    if _tells(record, id_, content):
+                    if _tells(record, words, content):
                         found.setdefault((self._messages, partition), record.offset)
         return found
 
 
-def _tells(record: Record, id_: str, content: dict[str, Any] | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How records and messages name what is published."""
+
+    id: str
+    content: str
+    """The field of the record that holds it."""
+    field: str
+    """The field of messages that holds it."""
+    told: str
+    ended: str
+
+
+def _words_of(topic: str, key: str) -> _Words:
+    if topic.endswith(DETECTORS_TOPIC):
+        kind = DETECTOR_SETS
+        return _Words(key, "detector_set", kind.field, kind.told_type, kind.ended_type)
+    candidate_of = shadowed(key)
+    if candidate_of is not None:
+        return _Words(candidate_of, "ruleset", "ruleset", SHADOW_TOLD, SHADOW_ENDED)
+    return _Words(key, "ruleset", "ruleset", RULESET_TOLD, RULESET_ENDED)
+
+
+def _tells(record: Record, words: _Words, content: dict[str, Any] | None) -> bool:
     """Whether a message between partitions is about this version, or about this withdrawal."""
     message = loads(record.value or b"{}")
     body = message.get("body")
-    candidate_of = shadowed(id_)
-    published, ended = RULESET_TOLD, RULESET_ENDED
-    if candidate_of is not None:
-        id_, published, ended = candidate_of, SHADOW_TOLD, SHADOW_ENDED
     if content is None:
-        return bool(message.get("type") == ended and body["id"] == id_)
-    if message.get("type") != published:
+        return bool(message.get("type") == words.ended and body["id"] == words.id)
+    if message.get("type") != words.told:
         return False
-    told = body["ruleset"]
-    return bool((told["id"], told["version"]) == (id_, content["version"]))
+    told = body[words.field]
+    return bool((told["id"], told["version"]) == (words.id, content["version"]))
 
 
 # --- what was published -----------------------------------------------------------------------
@@ -302,6 +334,25 @@ async def read_history(
 
     `on_step` is told which share of the work is done, 0 to 1. Raises `NoTopicsError`.
     """
+    book = await read_book(reader, prefix, programme, on_step=on_step)
+    load_rule_sets(book)
+    load_shadows(book)
+    refused = await _refused(reader, prefix)
+    on_step(1.0)
+    return History(book.rules, book.shadows.all(), list(book.set_aside), refused)
+
+
+async def read_book(
+    reader: CommittedReader,
+    prefix: str,
+    programme: CompiledProgramme,
+    *,
+    on_step: Callable[[float], None] = lambda share: None,
+) -> Book:
+    """Return a book over what the first partition was told of what is published in versions.
+
+    Raises `NoTopicsError`.
+    """
     topic = f"{prefix}internal.changelog"
     partitions = await reader.existing(topic)
     place = (topic, partitions[0])
@@ -310,21 +361,14 @@ async def read_history(
     async for records in reader.read(*place, end=end):
         for record in records:
             key = record.key
-            if key is not None and (
-                TOLD_RULE_SETS_START <= key < TOLD_RULE_SETS_STOP
-                or TOLD_SHADOWS_START <= key < TOLD_SHADOWS_STOP
-            ):
+            if key is not None and any(start <= key < stop for start, stop in _TOLD):
                 rows[key] = record.value
         on_step((records[-1].offset - begin) / max(1, end - begin))
     book = Book(programme, 0)
     store = MemoryStore()
     store.write(rows.items(), 0)
     book.state = State(store)
-    load_rule_sets(book)
-    load_shadows(book)
-    refused = await _refused(reader, prefix)
-    on_step(1.0)
-    return History(book.rules, book.shadows.all(), list(book.set_aside), refused)
+    return book
 
 
 async def _refused(reader: CommittedReader, prefix: str) -> list[Refused]:

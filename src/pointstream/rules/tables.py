@@ -28,6 +28,7 @@ from pointstream.rules.model import (
     RegisteredReward,
     Reward,
 )
+from pointstream.rules.versions import VersionBook
 
 __all__ = ["RuleBook", "RuleTables", "Version"]
 
@@ -113,8 +114,8 @@ class RuleTables:
         return [found[id_] for id_ in sorted(found)]
 
 
-class RuleBook:
-    """The versions that one partition knows, as they come and go while it runs.
+class RuleBook(VersionBook[Version]):
+    """The rule sets that one partition knows, as they come and go while it runs.
 
     Each change makes new tables out of versions that are compiled already. What was handed out
     before stays as it was.
@@ -126,10 +127,8 @@ class RuleBook:
         Each of `instead` holds for its span in the place of all other versions of its id, also of
         those that come later and have a higher number. Simulations try candidates so.
         """
-        self.base: Final = tuple(base)
+        super().__init__(base)
         self._instead: Final = {version.id: version for version in instead}
-        self._bounds: dict[str, list[tuple[int, int]]] = {}
-        self._published: dict[tuple[str, int], Version] = {}
         self.tables: RuleTables
         self._renew()
 
@@ -137,40 +136,8 @@ class RuleBook:
         """Return the rewards in force at an instant."""
         return self.tables.at(at_ms)
 
-    def put(self, *versions: Version) -> None:
-        """Take in versions; one with the id and number of another takes its place."""
-        for version in versions:
-            self._published[version.id, version.number] = version
-        self._renew()
-
-    def published(self, id: str) -> list[Version]:
-        """Return the versions of one rule set that were put in."""
-        return [version for version in self._published.values() if version.id == id]
-
-    def drop(self, id: str, number: int) -> Version | None:
-        """Take out a version that was put in, and return it; None if it is not there."""
-        dropped = self._published.pop((id, number), None)
-        if dropped is not None:
-            self._renew()
-        return dropped
-
-    def bound(self, id: str, bounds: Sequence[tuple[int, int]]) -> None:
-        """Let versions of the programme itself end: (number, at_ms) ends those up to a number.
-
-        The numbers are in rising order.
-        """
-        self._bounds[id] = list(bounds)
-        self._renew()
-
     def _renew(self) -> None:
-        base = [self._bounded(version) for version in self.base]
-        self.tables = RuleTables(_in_place(self._instead, (*base, *self._published.values())))
-
-    def _bounded(self, version: Version) -> Version:
-        for number, at_ms in self._bounds.get(version.id, ()):
-            if version.number <= number:
-                return version.until(at_ms)
-        return version
+        self.tables = RuleTables(_in_place(self._instead, self._all()))
 
 
 def _in_place(instead: Mapping[str, Version], versions: Sequence[Version]) -> Iterable[Version]:
