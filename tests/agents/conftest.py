@@ -9,7 +9,7 @@ from pointstream.agents.processor import INPUTS, TICKS, PointsProcessor
 from pointstream.engine.driver import EngineTestDriver
 from pointstream.ledger import Ledger
 from pointstream.operations.programme import load_programme
-from pointstream.rules.compile import compile_programme
+from pointstream.rules.compile import CompiledProgramme, compile_programme
 
 NewDriver = Callable[..., EngineTestDriver]
 
@@ -20,10 +20,16 @@ def new_driver() -> Iterator[NewDriver]:
     programme = compile_programme(load_programme())
     made: list[EngineTestDriver] = []
 
-    def new(*, dedupe: bool = True, partitions: int = 1, **settings: Any) -> EngineTestDriver:
+    def new(
+        *,
+        dedupe: bool = True,
+        partitions: int = 1,
+        other: CompiledProgramme | None = None,
+        **settings: Any,
+    ) -> EngineTestDriver:
         driver = EngineTestDriver(
             lambda partition: PointsProcessor(
-                Ledger(programme, dedupe=dedupe), partitions=partitions
+                Ledger(other or programme, dedupe=dedupe), partitions=partitions
             ),
             inputs=[f"points.{suffix}" for suffix in INPUTS],
             ticks=f"points.{TICKS}",

@@ -94,7 +94,6 @@ rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
 )
 rules.rules_app.command("simulate", epilog=simulate.SIMULATE_EXAMPLES)(simulate.simulate_rules)
 app.add_typer(review.review_app)
-app.add_typer(fraud.fraud_app)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)

@@ -127,7 +127,7 @@ class Plan:
         self.returns: Final = bool(watchers.returns_ms) and name in _RETURNING
         elsewhere = watchers.elsewhere
         tallied = name in elsewhere.stores_by_type or name in elsewhere.staff_by_type
-        seen = elsewhere.sees and (elsewhere.types is None or name in elsewhere.types)
+        seen = name in elsewhere.device_types or name in elsewhere.network_types
         self.tells: Final = tallied or seen or elsewhere.refers
         """Whether others than the member may have to know."""
         self.always: Final = bool(

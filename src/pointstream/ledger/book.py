@@ -131,7 +131,7 @@ class Book:
     @property
     def traced(self) -> bool:
         """Whether it is kept what each event gave, and where it was sent on: for reviews."""
-        return bool(self.detectors.versions)
+        return self.detectors.any
 
     # --- accounts ---------------------------------------------------------------------------
 
