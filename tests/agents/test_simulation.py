@@ -392,6 +392,21 @@ def test_members_are_told_by_what_they_were_given_when_nothing_of_it_is_left() -
     assert found.awarded
 
 
+def test_what_was_due_by_the_end_of_the_span_has_happened() -> None:
+    """Given points that expired in the span while nothing was taken until after it, when it is
+    simulated, then they have expired, as the ledger says."""
+    past = Past(programme(wallets=[{"id": "points", "expiry": {"days": 1}}]))
+    past.order(FROM_MS + 1, MEMBERS[0], "o", 10)
+    for member in MEMBERS:
+        past.order(TO_MS + 5, member, f"after-{member}", 10)
+
+    found = past.with_candidate(spend(points=3))
+
+    assert found.sound
+    assert figures(found)["points expired"] == (10, 30)
+    assert [(line.real, line.other) for line in found.outstanding()] == [(0, 0)]
+
+
 def test_a_candidate_that_rewards_nothing_of_the_span_is_told_of() -> None:
     """Given an order that happened before the span and came in it, when it is simulated, then the
     candidate has awarded nothing."""
