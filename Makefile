@@ -11,11 +11,12 @@ KEEP ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+AUDIT := .cache/audit
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules bench-simulate chaos prove lock clean
+.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules bench-simulate chaos prove lock audit sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,14 +69,28 @@ prove: $(READY) ## The state machines over all commands and events, EXAMPLES=200
 lock: ## Pin the newest dependencies that pyproject.toml allows (needs uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	uv pip compile $(LOCK) --group audit -o requirements-audit.txt
+
+audit: $(AUDIT)/.ready ## Ask for known flaws of the pinned dependencies (needs the network)
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		-r requirements.txt -r requirements-dev.txt -r requirements-audit.txt
+
+sbom: $(AUDIT)/.ready ## Write sbom.json: the pinned dependencies, as CycloneDX
+	$(AUDIT)/bin/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o sbom.json
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 
 clean: ## Remove everything that make has made, the virtual environment and Kafka's jars included
 	rm -rf $(VENV) .cache .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .import_linter_cache
+	rm -rf .import_linter_cache sbom.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(AUDIT)/.ready: requirements-audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
 
 $(READY): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

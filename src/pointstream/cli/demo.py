@@ -76,7 +76,7 @@ def demo(
     was lost, doubled or miscounted.
     """
     view = _View(events, quiet=as_json)
-    broker = broker_for_run(say=view.step)
+    broker = broker_for_run(say=view.step, access=lambda: access_of(read_settings()))
     began = time.monotonic()
     with _directory(run_dir) as home, broker:
         view.step(f"broker: {broker.kind} at {broker.bootstrap_servers}")

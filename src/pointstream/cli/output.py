@@ -179,7 +179,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
         except MappingError as error:
             fail(str(error), USAGE)
-        except (AclsError, BrokerError, MissingTopicError, NoTopicsError) as error:
+        except BrokerError as error:
+            fail(_why_refused() or str(error))
+        except (AclsError, MissingTopicError, NoTopicsError) as error:
             fail(str(error))
         except AccessError as error:
             fail(str(error), USAGE)

@@ -32,6 +32,7 @@ from pointstream.contracts.wire import rfc3339
 from pointstream.engine import Processor
 from pointstream.ledger import Ledger
 from pointstream.ledger.scored import CapLook, Granted
+from pointstream.operations.access import access_of
 from pointstream.operations.explain import entry_in_words
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.settings import Settings
@@ -115,7 +116,7 @@ async def _explain(
 
     with reading_bar(quiet) as bar:
         task = bar.add_task("taking the partition again", total=1.0)
-        async with CommittedReader(settings.bootstrap_servers) as reader:
+        async with CommittedReader(access_of(settings)) as reader:
             return await explain_event(
                 reader,
                 settings.topic_prefix,

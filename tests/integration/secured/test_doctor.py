@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pointstream.operations.acls import Role
+from pointstream.operations.broker import SUPERUSER
 from pointstream.operations.doctor import Finding, Level, examine
 
 from .conftest import World
@@ -38,6 +39,13 @@ def test_an_operator_sees_who_may_do_what(world: World, tmp_path: Path) -> None:
     assert lacks.level is Level.PROBLEM
     assert "Read on topic club.orders" in lacks.message
     assert lacks.remedy == "pointstream topics acls --role worker --principal User:upstream --apply"
+
+
+def test_a_superuser_needs_no_lists(world: World, tmp_path: Path) -> None:
+    """It reads the lists though none allows it to."""
+    finding = permissions(look(world, SUPERUSER, tmp_path, Role.WORKER, SUPERUSER))
+
+    assert (finding.level, "superuser" in finding.message) == (Level.RIGHT, True)
 
 
 def test_what_may_not_be_looked_at_is_said(world: World, tmp_path: Path) -> None:

@@ -119,6 +119,16 @@ def test_a_client_that_speaks_in_the_clear_is_told_so(
     assert code == 1
 
 
+def test_the_demo_tells_why_it_is_not_let_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes to the broker that is named, as whoever the settings say."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", world.broker.bootstrap_servers)
+
+    code, said = pointstream(world, Role.OPERATOR, "demo", kafka_password=WRONG)
+
+    assert "does not let the user operator in" in said
+    assert code == 1
+
+
 def test_a_token_that_is_refused_is_told(world: World, tmp_path: Path) -> None:
     """The client library by itself would take the refusal for a welcome."""
     (tmp_path / "token").write_text("no.token.")

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pointstream.engine.access import Access
 from pointstream.operations.broker.base import Broker
 from pointstream.operations.broker.container import ContainerBroker, docker_engine_answers
 from pointstream.operations.broker.errors import (
@@ -46,6 +47,7 @@ def broker_for_run(
     overrides: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda text: None,
     environ: Mapping[str, str] = os.environ,
+    access: Callable[[], Access] | None = None,
 ) -> Broker:
     """The broker to use on this machine, not started yet: ``with broker_for_run() as broker``.
 
@@ -56,13 +58,14 @@ def broker_for_run(
         overrides: Kafka settings on top of ours, for a broker that is started here.
         say: told in one line what is chosen and what takes time.
         environ: where ``KAFKA_BOOTSTRAP_SERVERS`` is looked up.
+        access: asked how to reach the cluster that is named; None for one that lets everybody in.
 
     Raises:
         BrokerUnavailableError: none of the three ways is open; the message says what to install.
     """
     named = environ.get("KAFKA_BOOTSTRAP_SERVERS", "").strip()
     if named and nodes == 1:
-        return ExternalBroker(named)
+        return ExternalBroker(named if access is None else access())
     if nodes == 1 and data_dir is None and docker_engine_answers():
         return ContainerBroker(overrides=overrides, say=say)
     missing = missing_for_kafka()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pointstream.engine.access import Access, Reachable
 from pointstream.operations.broker.base import Broker, answering_nodes
 from pointstream.operations.broker.errors import BrokerStartError
 
@@ -15,13 +16,13 @@ class ExternalBroker(Broker):
 
     kind = "Kafka named by KAFKA_BOOTSTRAP_SERVERS"
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: Reachable) -> None:
+        self._access = Access.to(cluster)
         self._nodes = 1
 
     @property
     def bootstrap_servers(self) -> str:
-        return self._bootstrap_servers
+        return self._access.bootstrap_servers
 
     @property
     def nodes(self) -> int:
@@ -33,10 +34,10 @@ class ExternalBroker(Broker):
         Raises:
             BrokerStartError: nobody answers at the given addresses.
         """
-        found = answering_nodes(self._bootstrap_servers, _ANSWER_SECONDS)
+        found = answering_nodes(self._access, _ANSWER_SECONDS)
         if found == 0:
             raise BrokerStartError(
-                f"no Kafka answers at {self._bootstrap_servers} within {_ANSWER_SECONDS:.0f} s; "
+                f"no Kafka answers at {self.bootstrap_servers} within {_ANSWER_SECONDS:.0f} s; "
                 "correct KAFKA_BOOTSTRAP_SERVERS, or unset it to have a broker started here"
             )
         self._nodes = found

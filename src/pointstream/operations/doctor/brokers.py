@@ -58,10 +58,14 @@ async def look_at_topics(access: Access, settings: Settings) -> AsyncIterator[Fi
     differences = await check_topics(
         access, wanted, checked_settings=(*CHECKED_SETTINGS, *_CHOSEN_SETTINGS)
     )
+    missing = [difference.topic for difference in differences if difference.found is None]
+    if missing:
+        words = f"{len(missing)} of {len(wanted)} do not exist: {', '.join(missing)}"
+        yield problem("topics", words, "pointstream topics create")
     for difference in differences:
-        message, _, remedy = str(difference).partition("; ")
         if difference.found is None:
-            remedy = "pointstream topics create"
+            continue
+        message, _, remedy = str(difference).partition("; ")
         chosen = difference.setting in _CHOSEN_SETTINGS
         yield (worth_a_look if chosen else problem)("topics", message, remedy)
     if not differences:
