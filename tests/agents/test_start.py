@@ -20,6 +20,7 @@ from pointstream.agents import app as worker_app
 from pointstream.engine.app import EXIT_FAULT
 from pointstream.operations.broker import LocalBroker
 from pointstream.operations.broker.install import missing_for_kafka
+from pointstream.operations.metrics import Metrics
 from pointstream.operations.premises import claim_directory
 
 # Nobody listens there: the port is reserved and needs privileges.
@@ -263,9 +264,10 @@ def ends(how: Any) -> Callable[[], None]:
     [
         (ends(SystemExit()), False, 0, None),
         (ends(SystemExit(0)), False, 0, None),
-        (broken, False, EXIT_FAULT, "the web server broke"),
+        (broken, False, EXIT_FAULT, "ValueError"),
         (ends(SystemExit("words")), False, EXIT_FAULT, "one of its services ended"),
-        (ends(asyncio.CancelledError("lost")), False, EXIT_FAULT, "lost"),
+        (ends(asyncio.CancelledError("lost")), False, EXIT_FAULT, "CancelledError"),
+        (ends(OSError("no such address")), False, EXIT_FAULT, "no such address"),
         (broken, True, 0, None),
     ],
 )
@@ -275,8 +277,10 @@ def test_a_crash_of_a_faust_service_is_a_fault(
     status: int,
     fault: str | None,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    """Whatever Faust makes of it: one line, and the status that a supervisor starts anew on."""
+    """Whatever Faust makes of it: one line, the status that a supervisor starts anew on, and a
+    count of it for the next process to tell."""
     said: list[tuple[str, dict[str, Any]]] = []
     log = SimpleNamespace(
         info=lambda event, **fields: said.append((event, fields)),
@@ -287,8 +291,11 @@ def test_a_crash_of_a_faust_service_is_a_fault(
         execute_from_commandline=execute, crash_reason=None, told_to_stop=lambda: told
     )
 
-    assert worker_app._execute(worker) == status
+    metrics = Metrics(data_dir=tmp_path)
 
+    assert worker_app._execute(worker, metrics) == status
+
+    assert sum(metrics.faults().values()) == (fault is not None and "services" not in fault)
     ((event, fields),) = said
     if fault is None:
         assert event == "worker stopped"

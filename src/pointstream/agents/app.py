@@ -18,7 +18,7 @@ from pointstream.agents.telling import WorkerLog
 from pointstream.agents.web import add_views
 from pointstream.engine import Processor
 from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
-from pointstream.engine.errors import words_of
+from pointstream.engine.errors import EngineError, words_of
 from pointstream.engine.kafka import Cluster
 from pointstream.engine.runtime import EngineConfig
 from pointstream.engine.task import Guards, Limits, Observers, TaskObserver
@@ -325,5 +325,6 @@ def _execute(worker: _Worker, metrics: Metrics) -> int:
         "worker stops on a fault; its partitions go on elsewhere or after a restart",
         fault=type(fault).__name__ if fault is not None else "unknown",
         reason=words_of(fault) if fault is not None else "one of its services ended",
+        exc_info=fault if fault is not None and not isinstance(fault, EngineError) else None,
     )
     return EXIT_FAULT
