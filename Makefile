@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules bench-simulate chaos prove lock audit sbom clean
+.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules bench-simulate audit sbom bench-fraud chaos prove lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-member: $(READY) ## What an event costs a member with ORDERS=100000 orders
 
 bench-rules: $(READY) ## What an event costs with 200 rules in force, beside ten; fails beyond twice as much
 	$(BIN)/python -m tests.bench.rules
+
+bench-fraud: $(READY) ## What watching for fraud costs the job; fails beyond a quarter of the throughput
+	$(BIN)/python -m tests.bench.fraud
 
 bench-simulate: $(READY) ## How fast history is replayed, beside the worker that made it
 	$(BIN)/python -m tests.bench.simulation $(if $(filter command line,$(origin EVENTS)),--events $(EVENTS))

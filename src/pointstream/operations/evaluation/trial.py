@@ -255,7 +255,8 @@ class _Trial:
             row = kinds[label.kind, label.subtlety]
             row.episodes += 1
             row.at_stake += self._stake[label]
-            row.saved += self._saved[label]
+            # A rejection takes honest points of the same day back as well: those were not at stake.
+            row.saved += min(self._saved[label], self._stake[label])
             if not episode.found_by:
                 continue
             row.found += 1

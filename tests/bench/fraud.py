@@ -1,0 +1,164 @@
+"""`make bench-fraud`: what watching for fraud costs the job, with the detectors of the programme.
+
+The same events through the whole job of four partitions, with the detectors that come along and
+without any: decoding, scoring, watching, what partitions tell each other about devices, addresses,
+shops and referrers, and writing the state. Only Kafka is left out, so the share is larger than a
+worker's. Both take the same batches in turn, in one process, on states of their own; the figure is
+the processor time of a batch. Ends with 1 when watching takes more than a quarter of the
+throughput.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pointstream.agents.processor import PointsProcessor
+from pointstream.contracts.programme import Programme
+from pointstream.engine import Output, Record, State
+from pointstream.engine.store import RocksMemory, RocksStore
+from pointstream.ledger import Ledger
+from pointstream.operations.generate import Generated, StreamPlan, generate
+from pointstream.operations.placement import partition_of
+from pointstream.operations.programme import load_programme
+from pointstream.rules.compile import compile_programme
+
+PARTITIONS = 4
+BATCH = 2_000
+LIMIT = 0.25
+"""Of the throughput: so much less with all detectors on."""
+_MESSAGES = "points.internal.messages"
+_DAY_MS = 86_400_000
+_END_MS = 1_772_323_200_000
+
+
+class Job:
+    """All partitions of the job, in one process."""
+
+    def __init__(self, programme: Programme, directory: Path) -> None:
+        compiled, memory = compile_programme(programme), RocksMemory()
+        self._tasks = [
+            (
+                PointsProcessor(Ledger(compiled), partitions=PARTITIONS),
+                RocksStore(directory / str(partition), b"bench", memory),
+            )
+            for partition in range(PARTITIONS)
+        ]
+        self._offsets: Counter[tuple[str, int]] = Counter()
+        self.seconds: list[float] = []
+        self.messages = 0
+        self.flags = 0
+
+    def take(self, events: list[Generated]) -> None:
+        """Take a batch, and all that partitions have to tell each other because of it."""
+        batch: dict[int, list[Record]] = {}
+        for event in events:
+            partition = partition_of(event.key, PARTITIONS)
+            record = self._record(
+                f"points.{event.topic}", partition, event.at_ms, event.key, event.value
+            )
+            batch.setdefault(partition, []).append(record)
+        began = time.process_time()
+        waiting = deque(batch.items())
+        while waiting:
+            partition, records = waiting.popleft()
+            told: dict[int, list[Record]] = {}
+            for output in self._run(partition, records):
+                for target, sent in output.records.items():
+                    self.flags += len(sent) if target.topic == "points.fraud-flags" else 0
+                    if target.topic == _MESSAGES:
+                        self.messages += len(sent)
+                        told.setdefault(target.partition, []).extend(
+                            self._record(
+                                _MESSAGES, target.partition, events[-1].at_ms, each.key, each.value
+                            )
+                            for each in sent
+                        )
+            waiting.extend(told.items())
+        self.seconds.append((time.process_time() - began) / len(events))
+
+    def _run(self, partition: int, records: list[Record]) -> list[Output]:
+        processor, store = self._tasks[partition]
+        outputs = []
+        while records:
+            state, output = State(store), Output(partition)
+            processor.begin(state, output)
+            done = processor.process(records)
+            processor.finish()
+            store.write(state.writes.items(), 0)
+            outputs.append(output)
+            records = records[done:]
+        return outputs
+
+    def _record(
+        self, topic: str, partition: int, at_ms: int, key: bytes | None, value: bytes | None
+    ) -> Record:
+        offset = self._offsets[topic, partition]
+        self._offsets[topic, partition] = offset + 1
+        return Record(topic, partition, offset, at_ms, key, value, ())
+
+
+def run(events: int) -> dict[str, float]:
+    """What an event costs with and without detectors, in µs, and what is told because of them."""
+    watched = load_programme()
+    assert watched.fraud is not None
+    blind = watched.model_copy(update={"fraud": None})
+    plan = StreamPlan(
+        events=events,
+        members=max(100, events // 20),
+        seed=7,
+        start_ms=_END_MS - 28 * _DAY_MS,
+        end_ms=_END_MS,
+        fraudsters=max(1, events // 2_000),
+    )
+    stream = list(generate(plan))
+    with tempfile.TemporaryDirectory() as directory:
+        jobs = {
+            name: Job(programme, Path(directory, name))
+            for name, programme in (("off", blind), ("on", watched))
+        }
+        gc.collect()
+        gc.freeze()
+        for first in range(0, len(stream), BATCH):
+            for job in jobs.values():
+                job.take(stream[first : first + BATCH])
+    results: dict[str, float] = {}
+    for name, job in jobs.items():
+        # The first batches fill caches that are empty yet.
+        results[f"us_{name}"] = statistics.median(job.seconds[2:]) * 1e6
+        results[f"messages_{name}"] = job.messages / len(stream)
+    pairs = zip(jobs["off"].seconds[2:], jobs["on"].seconds[2:], strict=True)
+    results["less"] = 1 - statistics.median(off / on for off, on in pairs)
+    results["flags"] = jobs["on"].flags
+    return results
+
+
+def main() -> int:
+    """Measure and print; 1 when watching costs too much."""
+    parser = argparse.ArgumentParser(prog="make bench-fraud", description=__doc__.split("\n")[0])
+    parser.add_argument("--events", type=int, default=60_000)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    chosen = parser.parse_args()
+    results = run(chosen.events)
+    if chosen.json:
+        print(json.dumps(results))
+    else:
+        table = Table("detectors", "µs an event", "messages an event", "throughput")
+        for name in ("off", "on"):
+            share = f"{-results['less']:+.1%}" if name == "on" else ""
+            messages = f"{results[f'messages_{name}']:.2f}"
+            table.add_row(name, f"{results[f'us_{name}']:.1f}", messages, share)
+        Console().print(table)
+    return 0 if results["less"] <= LIMIT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
