@@ -35,11 +35,6 @@ class Post:
         self.as_recorded = 0
         """Messages that were taken as they are on the topic: what caused them is gone."""
 
-    @property
-    def never_taken(self) -> int:
-        """Messages that were produced and not taken: under way, or other than what was recorded."""
-        return sum(len(same) for real in self._real for same in real.values())
-
     def put(self, real: Sequence[Sending], other: Sequence[Sending] | None, at_ms: int) -> set[int]:
         """Take in what one record brought about by the real rules, and by the candidate's.
 

@@ -73,8 +73,6 @@ class Lane:
     """Topics that are passed over where their records are gone: nothing is lost with them."""
     lost: Counter[str] = field(default_factory=Counter)
     """By topic, how many records were taken that are no longer there."""
-    first: dict[str, int] = field(default_factory=dict)
-    """By topic, the first offset that the journal tells of."""
     _entries: deque[_Entry] = field(default_factory=deque)
     _ready: deque[Taken] = field(default_factory=deque)
     _at: int = -1
@@ -121,7 +119,6 @@ class Lane:
             for topic, _ in entry.order:
                 first, after = entry.taken[topic]
                 spans[topic] = (spans.get(topic, (first, 0))[0], after)
-                self.first.setdefault(topic, first)
         found: dict[str, deque[Record]] = {}
         for topic, (first, after) in spans.items():
             there = found[topic] = deque()

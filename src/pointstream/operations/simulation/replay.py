@@ -76,7 +76,6 @@ class Replay:
     span: Span
     new_job: NewJob
     directory: Path
-    memory: RocksMemory
     messages: str
     """The topic of messages between partitions."""
     ticks: str

@@ -181,7 +181,6 @@ async def _open(
         span=span,
         new_job=new_job,
         directory=directory,
-        memory=memory,
         messages=messages,
         ticks=ticks,
         changes=changes,
