@@ -143,6 +143,10 @@ class Replay:
         """
         assert partition.taken is not None
         records = partition.taken.records
+        if not self.forked:
+            time_of = partition.real.job.time_of
+            if any(time_of(record) >= self.span.fork_ms for record in records):
+                await self._fork()
         while records:
             record = records[0]
             partition.now_ms = max(partition.now_ms, partition.real.job.time_of(record))
@@ -150,8 +154,6 @@ class Replay:
                 partition.reached_end = True
                 records.clear()
                 break
-            if not self.forked and partition.now_ms >= self.span.fork_ms:
-                await self._fork()
             self._take_free(number, partition)
             other: Record | ReadRecord | None = record
             if record.topic == self.messages:
@@ -176,21 +178,30 @@ class Replay:
             partition.waits_for = None
             records.popleft()
             self._take(partition, record, other)
-            if partition.real.full:
-                await self._commit(partition)
+        self._finish_one(partition)
+        if partition.real.full:
+            await self._collect(partition)
         return True
 
     def _take(
         self, partition: Partition, real: Record | ReadRecord, other: Record | ReadRecord | None
     ) -> None:
         posted: Sequence[Sending] = _taken(partition.real, real, "the real rules")
-        if partition.other is None:
-            if posted:
-                self._deliver(self.post.put(posted, None, partition.now_ms))
-            return
-        others = _taken(partition.other, other, "the candidate") if other is not None else []
-        if posted or others:
-            self._deliver(self.post.put(posted, others, partition.now_ms))
+        others: Sequence[Sending] | None = None
+        if partition.other is not None:
+            others = _taken(partition.other, other, "the candidate") if other is not None else []
+        self._post(partition, posted, others)
+
+    def _finish_one(self, partition: Partition) -> None:
+        posted = partition.real.finish()
+        others = None if partition.other is None else partition.other.finish()
+        self._post(partition, posted, others)
+
+    def _post(
+        self, partition: Partition, real: Sequence[Sending], other: Sequence[Sending] | None
+    ) -> None:
+        if real or other:
+            self._deliver(self.post.put(real, other, partition.now_ms))
 
     def _deliver(self, numbers: set[int]) -> None:
         for number in numbers:
@@ -212,21 +223,23 @@ class Replay:
             self.post.put([], _taken(partition.other, record, "the candidate"), now_ms)
 
     async def _fork(self) -> None:
-        self.forked = True
         for partition in self.partitions:
-            await self._commit(partition)
+            # One that waits within a transaction ends it here: there is no other way.
+            self._finish_one(partition)
+            await self._collect(partition)
+        self.forked = True
         for number, partition in enumerate(self.partitions):
             store = partition.real.store.copy_to(self.directory / f"candidate-{number}")
             partition.other = partition.real.like(self.new_job(number, True), store)
         self.post.fork()
 
-    async def _commit(self, partition: Partition) -> None:
-        sent = partition.real.commit()
+    async def _collect(self, partition: Partition) -> None:
+        sent = partition.real.collect()
         await self.verdict.compare(partition.written, sent.get(self.changes, ()))
         if partition.other is not None:
             for topic, records in sent.items():
                 self.on_sent(topic, records, False)
-            for topic, records in partition.other.commit().items():
+            for topic, records in partition.other.collect().items():
                 self.on_sent(topic, records, True)
 
     async def _finish(self) -> None:
@@ -236,11 +249,13 @@ class Replay:
                 end_ms = self.span.to_ms - 1
                 tick = Record(self.ticks, number, 0, end_ms, None, None, ())
                 self._take(partition, tick, tick)
+                self._finish_one(partition)
         while any(self.post.free):
             for number, partition in enumerate(self.partitions):
                 self._take_free(number, partition)
+                self._finish_one(partition)
         for partition in self.partitions:
-            await self._commit(partition)
+            await self._collect(partition)
             until_ms = self.span.to_ms if partition.reached_end else None
             if not (partition.reached_end and self.by_events):
                 await self.verdict.end(partition.written, partition.sure_until, until_ms)

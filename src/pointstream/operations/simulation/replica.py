@@ -11,8 +11,8 @@ from pointstream.engine.store import RocksStore
 
 __all__ = ["Job", "Posted", "Replica"]
 
-_BATCH: Final = 1_000
-"""Records between two writes to the store. Where a batch ends makes no difference."""
+_COLLECTED: Final = 1_000
+"""After so many records, what they sent is to be collected."""
 
 
 class Job(Processor, Protocol):
@@ -105,8 +105,8 @@ class Replica:
 
     @property
     def full(self) -> bool:
-        """Whether enough was taken to be written."""
-        return self._taken >= _BATCH
+        """Whether what was sent should be collected."""
+        return self._taken >= _COLLECTED
 
     def take(self, record: InputRecord) -> list[tuple[int, bytes | None, bytes]]:
         """Take one record; returns the messages to other partitions: to which, key and value."""
@@ -117,18 +117,28 @@ class Replica:
             # More is due than one transaction holds: the record comes again after it.
             self._write()
             self._begin()
+        return self._posted()
+
+    def finish(self) -> list[tuple[int, bytes | None, bytes]]:
+        """End a transaction and write what was taken; returns messages, as `take` does.
+
+        Some messages are gathered over a transaction: it must end where it ended really.
+        """
+        if self._state is not None:
+            self._write()
+        return self._posted()
+
+    def collect(self) -> Sent:
+        """Return what was sent by finished transactions since the last time."""
+        self._taken = 0
+        sent, self._sent = self._sent, {}
+        return sent
+
+    def _posted(self) -> list[tuple[int, bytes | None, bytes]]:
         posted = self._output.posted
         if posted:
             self._output.posted = []
         return posted
-
-    def commit(self) -> Sent:
-        """Write what was taken; returns what was sent since the last time."""
-        if self._state is not None:
-            self._write()
-        self._taken = 0
-        sent, self._sent = self._sent, {}
-        return sent
 
     def _begin(self) -> None:
         posted = self._output.posted
