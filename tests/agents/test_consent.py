@@ -29,7 +29,7 @@ def command(driver: EngineTestDriver, type_: str, member: str, **fields: Any) ->
 
 def adjust(driver: EngineTestDriver, member: str) -> None:
     till = {"id": "till-4", "role": "store", "store_id": "s1"}
-    command(driver, "points.adjust", member, points=900, actor=till, store_id="s1")
+    command(driver, "points.adjust", member, points=800, actor=till, store_id="s1")
 
 
 def bodies(driver: EngineTestDriver, topic: str) -> list[Any]:
@@ -66,7 +66,7 @@ def test_consent_takes_effect_once_whatever_crashes(new_driver, place) -> None:
     entries = bodies(driver, "points.balance-changes")
     assert sorted(entry["member_id"] for entry in entries) == MEMBERS
     for entry in entries:
-        assert (entry["delta"], entry["available_after"]) == (900, 900)
+        assert (entry["delta"], entry["available_after"]) == (800, 800)
         assert (entry["actor_id"], entry["confirmed_by"]) == ("till-4", "boss")
         assert entry["cause_topic"] == "points.commands"
     # The repeat after the release is answered again, with the recorded answer.
