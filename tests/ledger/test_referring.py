@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ledger_support import START_MS, Bench, programme, rule
+from pydantic import ValidationError
 from watch_support import detector
 
 RING = detector("referral_cycle", id="ring", action="hold")
@@ -232,3 +233,33 @@ def test_the_size_of_batches_changes_no_byte(batch: int) -> None:
         return bench.books(), bench.flags
 
     assert run(batch) == run(1)
+
+
+def test_a_referrer_who_refers_too_many_is_found_as_one() -> None:
+    """Referrals are the referrer's own events; a referrer on the allow list may."""
+    fast = detector(
+        "velocity",
+        id="fast",
+        entity="referrer",
+        types=["referral.registered"],
+        limit=3,
+        within="PT1H",
+        action="hold",
+    )
+    bench = Bench(watched(fast, allow=[{"entity": "referrer", "id": "shop"}]))
+    for nth in range(4):
+        bench.check_in("A", event_id=f"c{nth}")
+        refer(bench, "shop", f"s{nth}")
+        refer(bench, "A", f"m{nth}")
+    (flag,) = bench.flags
+    assert (flag["entity_kind"], flag["entity_id"], flag["observed"]) == ("referrer", "A", 4)
+    assert flag["evidence"] == [f"A>m{nth}" for nth in range(4)]
+    assert withheld(bench, "A") == (20, 200)
+
+
+def test_a_detector_of_referrers_counts_referrals_only() -> None:
+    """Another event would never be counted: it is refused."""
+    for kind in ("velocity", "spike"):
+        more = {"limit": 3, "within": "PT1H"} if kind == "velocity" else {"floor": 10}
+        with pytest.raises(ValidationError, match="a referrer has referrals only"):
+            watched(detector(kind, entity="referrer", types=["order.paid"], **more))

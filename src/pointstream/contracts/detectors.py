@@ -107,6 +107,12 @@ class _Detector(Strict):
     action: FlagAction = Field(FlagAction.FLAG, description="What a suspicion does.")
 
 
+def _check_referrals(entity: Entity, types: tuple[str, ...]) -> None:
+    others = [name for name in types if not name.startswith("referral.")]
+    if entity is Entity.REFERRER and others:
+        raise ValueError(f"types: a referrer has referrals only, not {others[0]}")
+
+
 class VelocityDetector(_Detector):
     """More than `limit` within any window of the length `within`."""
 
@@ -116,6 +122,11 @@ class VelocityDetector(_Detector):
     measure: Measure = Measure.EVENTS
     limit: Amount
     within: Span
+
+    @model_validator(mode="after")
+    def _of_referrers_are_referrals(self) -> Self:
+        _check_referrals(self.entity, self.types)
+        return self
 
     @model_validator(mode="after")
     def _can_be_counted(self) -> Self:
@@ -168,6 +179,11 @@ class SpikeDetector(_Detector):
     floor: Amount
     min_history: int = Field(5, strict=True, ge=2, le=30, description="In buckets.")
     history: int = Field(28, strict=True, ge=2, le=60, description="How many buckets are kept.")
+
+    @model_validator(mode="after")
+    def _of_referrers_are_referrals(self) -> Self:
+        _check_referrals(self.entity, self.types)
+        return self
 
     @model_validator(mode="after")
     def _history_can_be_long_enough(self) -> Self:

@@ -23,6 +23,7 @@ from pointstream.contracts.detectors import (
     TravelDetector,
     VelocityDetector,
 )
+from pointstream.contracts.vocabulary import EntityKind
 from pointstream.contracts.wire import rfc3339
 from pointstream.fraud.baseline import threshold
 from pointstream.fraud.geo import distance_km, too_fast
@@ -100,6 +101,8 @@ class Local(ABC):
         self.source: Final = source
         self.id: Final = source.id
         self.version: Final = version
+        own = getattr(source, "entity", Entity.MEMBER)
+        self.entity: Final = EntityKind.REFERRER if own is Entity.REFERRER else EntityKind.MEMBER
         self.types: Final = frozenset(types)
         self.named: Final = kinds(tuple(types))
         self.kinds: Final = frozenset(KIND_OF[name] for name in types)
@@ -131,6 +134,7 @@ class Local(ABC):
             window_s,
             tuple(events[-EVIDENCE_MAX:]),
             explanation,
+            self.entity,
         )
 
 
@@ -423,12 +427,16 @@ class RefundLoop(Local):
         )
 
 
+_OWN: Final = (Entity.MEMBER, Entity.REFERRER)
+"""Both are the member: who refers others is the one to whom the referral belongs."""
+
+
 def local_of(source: Detector, version: int) -> Local | None:
     """Return a detector that looks at one member alone, made ready; None if it is none."""
-    if isinstance(source, VelocityDetector) and source.entity is Entity.MEMBER:
+    if isinstance(source, VelocityDetector) and source.entity in _OWN:
         whole_days = source.within > timedelta(days=1)
         return Bucketed(source, version) if whole_days else Sliding(source, version)
-    if isinstance(source, SpikeDetector) and source.entity is Entity.MEMBER:
+    if isinstance(source, SpikeDetector) and source.entity in _OWN:
         return Spike(source, version)
     if isinstance(source, DistinctDetector) and source.entity is Entity.MEMBER:
         return Distinct(source, version)

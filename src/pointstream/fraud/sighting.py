@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pointstream.contracts.vocabulary import FlagAction
+from pointstream.contracts.vocabulary import EntityKind, FlagAction
 
 __all__ = ["EVIDENCE_MAX", "Detected", "Sighting"]
 
@@ -51,3 +51,5 @@ class Detected:
     events: tuple[str, ...]
     """Ids of what is suspicious, oldest first, this event among them."""
     explanation: str
+    entity: EntityKind = EntityKind.MEMBER
+    """As what the member is suspicious: as itself, or as a referrer."""

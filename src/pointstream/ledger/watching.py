@@ -108,7 +108,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
             _refuse(book, looked, denied)
     for detector in plan.before:
         detected = detector.look(seen, watch)
-        if detected is not None:
+        if detected is not None and _counts(watchers, detected, event):
             looked.found.append(_suspicion(detected, seen))
     if looked.found:
         hold_back(book, looked.found)
@@ -125,7 +125,7 @@ def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> No
     if looked.trips:
         for detector in plan.after:
             detected = detector.look(seen, watch)
-            if detected is not None:
+            if detected is not None and _counts(looked.watchers, detected, event):
                 looked.found.append(_suspicion(detected, seen))
     changed = _remember(looked.watchers, plan, watch, seen)
     if plan.tells and tell_elsewhere(book, event, seen, looked.watchers, watch):
@@ -307,12 +307,19 @@ def _refuse(book: Book, looked: Looked, denied: Denied) -> None:
         looked.found.append(_suspicion(detected, seen))
 
 
+def _counts(watchers: Watchers, detected: Detected, event: MemberEvent) -> bool:
+    """Tell whether something found about a referrer counts: one on the allow list trips nothing."""
+    return detected.entity is not EntityKind.REFERRER or not _allowed(
+        watchers, Entity.REFERRER, event.member_id, event
+    )
+
+
 def _suspicion(detected: Detected, seen: Sighting) -> Suspicion:
     return Suspicion(
         detected.detector,
         detected.version,
         detected.action,
-        EntityKind.MEMBER,
+        detected.entity,
         seen.member_id,
         detected.observed,
         detected.threshold,
