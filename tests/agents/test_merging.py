@@ -24,6 +24,8 @@ from pointstream.ledger.messages import decode_message
 from pointstream.operations.books import EntryBooks, StateBooks, compare
 from pointstream.operations.merges import Merges
 from pointstream.operations.placement import partition_of
+from pointstream.operations.programme import load_programme
+from pointstream.rules.compile import compile_programme
 
 NOW_MS = 1_767_225_600_000
 DAY_MS = 86_400_000
@@ -199,11 +201,15 @@ def balance(driver: EngineTestDriver, member: str) -> dict[str, Any]:
     return [s for s in bodies(driver, "points.crm-sync") if s["member_id"] == member][-1]
 
 
+#: The programme that comes along, without detectors: here a member may buy as often as it likes.
+UNWATCHED = compile_programme(load_programme().model_copy(update={"fraud": None}))
+
+
 def club(new_driver: Any, inputs: Sequence[Input], batch_records: int = 1000) -> EngineTestDriver:
     """Members with what these inputs give them, and a broker that is watched from then on."""
     broker = Watched()
     driver: EngineTestDriver = new_driver(
-        partitions=PARTITIONS, broker=broker, batch_records=batch_records
+        partitions=PARTITIONS, broker=broker, batch_records=batch_records, other=UNWATCHED
     )
     driver.tick(NOW_MS)
     publish(driver, inputs)
