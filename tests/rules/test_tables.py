@@ -11,6 +11,7 @@ from pointstream.contracts.programme import Programme
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.wire import epoch_ms
 from pointstream.rules import RuleBook, RuleTable, Version, compile_rule_set
+from pointstream.rules.versions import without
 
 
 def version(number: int, rule: str, *, id: str = "set", **span: str) -> Version:
@@ -159,7 +160,7 @@ def test_what_is_left_of_a_version_without_a_span() -> None:
     short = Version(whole.rule_set, whole.compiled, 120, 180)
     later = Version(whole.rule_set, whole.compiled, 300, None)
 
-    assert [(v.from_ms, v.to_ms) for v in whole.without(100, 200)] == [(None, 100), (200, None)]
-    assert short.without(100, 200) == []
-    assert later.without(100, 200) == [later]
-    assert whole.without(None, None) == []
+    assert [(v.from_ms, v.to_ms) for v in without(whole, 100, 200)] == [(None, 100), (200, None)]
+    assert without(short, 100, 200) == []
+    assert without(later, 100, 200) == [later]
+    assert without(whole, None, None) == []

@@ -89,9 +89,11 @@ class DetectorTables:
 class DetectorBook(VersionBook[DetectorVersion]):
     """The detector sets that one partition knows, as they come and go while it runs."""
 
-    def __init__(self, base: Sequence[DetectorVersion]) -> None:
-        """`base` is what the programme itself says."""
-        super().__init__(base)
+    def __init__(
+        self, base: Sequence[DetectorVersion], instead: Sequence[DetectorVersion] = ()
+    ) -> None:
+        """See `VersionBook`."""
+        super().__init__(base, instead)
         self.tables: DetectorTables
         self.any: bool
         """Whether there are any."""

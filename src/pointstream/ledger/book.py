@@ -13,7 +13,7 @@ from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.vocabulary import MovementType
 from pointstream.contracts.wire import dumps, rfc3339
 from pointstream.fraud.sighting import Detected
-from pointstream.fraud.tables import DetectorBook, detector_versions
+from pointstream.fraud.tables import DetectorBook, DetectorVersion, detector_versions
 from pointstream.fraud.watch import Watch
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
@@ -95,7 +95,10 @@ class Book:
         """Accounts with open flags whose lots got points back: the flags may be about those."""
         self.given: list[tuple[bytes, str, list[Any]]] = []
         """What was given since, by member and event: kept when the record is done."""
-        self.detectors: Final = DetectorBook(detector_versions(programme.source))
+        self.detectors: Final = DetectorBook(
+            detector_versions(programme.source),
+            [DetectorVersion.of(each) for each in programme.detectors_instead],
+        )
         """The detectors that this partition knows, and when each is in force."""
         self.watches: Final[dict[bytes, Watch]] = {}
         """What is remembered of members for the detectors, decoded."""

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,7 +24,7 @@ from pointstream.ledger.decision import Decision, Outcome, SetAside, Source
 from pointstream.ledger.messages import Message
 from pointstream.ledger.orders import dead
 from pointstream.ledger.state import prefix_stop, rule_set_owner_key
-from pointstream.rules.versions import VersionBook
+from pointstream.rules.versions import VersionBook, Versioned
 
 __all__ = ["Outcomes", "Published", "Unfit"]
 
@@ -77,16 +77,11 @@ class _Compiled(Protocol):
     def source(self) -> bytes: ...
 
 
-class _Version(Protocol):
+class _Version(Versioned, Protocol):
     """A version made ready, and when it holds."""
 
     @property
-    def id(self) -> str: ...
-    @property
-    def number(self) -> int: ...
-    @property
     def compiled(self) -> _Compiled: ...
-    def until(self, at_ms: int) -> Self: ...
 
 
 S = TypeVar("S", bound=_Content)

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final
 
+from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.lifetimes import Activation, EndOf, Expiry, ExpiryKind
 from pointstream.contracts.programme import (
     Budget,
@@ -117,11 +118,17 @@ class CompiledWallet:
 class CompiledProgramme:
     """A programme ready to be asked. Holds no state but caches of pure results."""
 
-    def __init__(self, programme: Programme, instead: Sequence[Version] = ()) -> None:
-        """`instead` holds for its spans in the place of other versions of the same ids, in a
-        simulation; workers have none."""
+    def __init__(
+        self,
+        programme: Programme,
+        instead: Sequence[Version] = (),
+        detectors_instead: Sequence[DetectorSet] = (),
+    ) -> None:
+        """`instead` and `detectors_instead` hold for their spans in the place of other versions of
+        the same ids, in a simulation; workers have none."""
         self.source: Final = programme
         self.instead: Final = tuple(instead)
+        self.detectors_instead: Final = tuple(detectors_instead)
         self.calendar: Final = Calendar(programme.time_zone)
         self.currency: Final = programme.currency
         self.wallets: Final[Mapping[str, CompiledWallet]] = {
@@ -190,9 +197,13 @@ class CompiledProgramme:
         return RuleBook(self.versions, self.instead)
 
 
-def compile_programme(programme: Programme, instead: Sequence[Version] = ()) -> CompiledProgramme:
+def compile_programme(
+    programme: Programme,
+    instead: Sequence[Version] = (),
+    detectors_instead: Sequence[DetectorSet] = (),
+) -> CompiledProgramme:
     """Compile a programme, with every version of its rule sets; see `CompiledProgramme`."""
-    return CompiledProgramme(programme, instead)
+    return CompiledProgramme(programme, instead, detectors_instead)
 
 
 def compile_rule_set(rule_set: RuleSet) -> CompiledRuleSet:

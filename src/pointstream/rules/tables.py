@@ -11,7 +11,7 @@ force side by side.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
@@ -69,16 +69,6 @@ class Version:
             self if self.to_ms is not None and self.to_ms <= at_ms else replace(self, to_ms=at_ms)
         )
 
-    def without(self, from_ms: int | None, to_ms: int | None) -> list[Version]:
-        """Return what is left of it when it does not hold from one moment to another."""
-        left = []
-        if from_ms is not None and (self.from_ms is None or self.from_ms < from_ms):
-            left.append(self.until(from_ms))
-        if to_ms is not None and (self.to_ms is None or to_ms < self.to_ms):
-            later = self.from_ms is not None and to_ms <= self.from_ms
-            left.append(self if later else replace(self, from_ms=to_ms))
-        return left
-
     def holds(self, at_ms: int | None) -> bool:
         """Tell whether it is in force at a moment; None stands for before everything."""
         return _holds(self.from_ms, self.to_ms, at_ms)
@@ -122,13 +112,8 @@ class RuleBook(VersionBook[Version]):
     """
 
     def __init__(self, base: Sequence[Version], instead: Sequence[Version] = ()) -> None:
-        """`base` is what the programme itself says.
-
-        Each of `instead` holds for its span in the place of all other versions of its id, also of
-        those that come later and have a higher number. Simulations try candidates so.
-        """
-        super().__init__(base)
-        self._instead: Final = {version.id: version for version in instead}
+        """See `VersionBook`."""
+        super().__init__(base, instead)
         self.tables: RuleTables
         self._renew()
 
@@ -137,27 +122,7 @@ class RuleBook(VersionBook[Version]):
         return self.tables.at(at_ms)
 
     def _renew(self) -> None:
-        self.tables = RuleTables(_in_place(self._instead, self._all()))
-
-
-def _in_place(instead: Mapping[str, Version], versions: Sequence[Version]) -> Iterable[Version]:
-    """Return the versions with others in the place of those of their ids.
-
-    The place in the order stays, too: of rules with one priority, the order decides.
-    """
-    if not instead:
-        return versions
-    waiting = dict(instead)
-    placed: list[Version] = []
-    for version in versions:
-        other = instead.get(version.id)
-        if other is None:
-            placed.append(version)
-            continue
-        if version.id in waiting:
-            placed.append(waiting.pop(version.id))
-        placed += version.without(other.from_ms, other.to_ms)
-    return (*placed, *waiting.values())
+        self.tables = RuleTables(self._all())
 
 
 def _highest(versions: Sequence[Version], at_ms: int | None) -> dict[str, Version]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Final, Generic, Protocol, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
-__all__ = ["VersionBook"]
+__all__ = ["VersionBook", "Versioned", "without"]
 
 
-class _Version(Protocol):
+class Versioned(Protocol):
+    """A version, and when it holds: from, inclusive, to, exclusive; None: open."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def from_ms(self) -> int | None: ...
+    @property
+    def to_ms(self) -> int | None: ...
     @property
     def id(self) -> str: ...
     @property
@@ -17,15 +26,20 @@ class _Version(Protocol):
     def until(self, at_ms: int) -> Self: ...
 
 
-V = TypeVar("V", bound=_Version)
+V = TypeVar("V", bound=Versioned)
 
 
 class VersionBook(ABC, Generic[V]):
     """The versions of a programme itself, and those that were published beside them."""
 
-    def __init__(self, base: Sequence[V]) -> None:
-        """`base` is what the programme itself says."""
+    def __init__(self, base: Sequence[V], instead: Sequence[V] = ()) -> None:
+        """`base` is what the programme itself says.
+
+        Each of `instead` holds for its span in the place of all other versions of its id, also of
+        those that come later and have a higher number. Simulations try candidates so.
+        """
         self.base: Final = tuple(base)
+        self._instead: Final = {version.id: version for version in instead}
         self._bounds: dict[str, list[tuple[int, int]]] = {}
         self._published: dict[tuple[str, int], V] = {}
 
@@ -56,7 +70,8 @@ class VersionBook(ABC, Generic[V]):
 
     def _all(self) -> tuple[V, ...]:
         """Return all versions, those of the programme no longer than their bounds."""
-        return (*(self._bounded(version) for version in self.base), *self._published.values())
+        real = (*(self._bounded(version) for version in self.base), *self._published.values())
+        return _in_place(self._instead, real)
 
     @abstractmethod
     def _renew(self) -> None:
@@ -67,3 +82,34 @@ class VersionBook(ABC, Generic[V]):
             if version.number <= number:
                 return version.until(at_ms)
         return version
+
+
+def _in_place(instead: Mapping[str, V], versions: tuple[V, ...]) -> tuple[V, ...]:
+    """Return the versions with others in the place of those of their ids.
+
+    The place in the order stays, too: of rules with one priority, the order decides.
+    """
+    if not instead:
+        return versions
+    waiting = dict(instead)
+    placed: list[V] = []
+    for version in versions:
+        other = instead.get(version.id)
+        if other is None:
+            placed.append(version)
+            continue
+        if version.id in waiting:
+            placed.append(waiting.pop(version.id))
+        placed += without(version, other.from_ms, other.to_ms)
+    return (*placed, *waiting.values())
+
+
+def without(version: V, from_ms: int | None, to_ms: int | None) -> list[V]:
+    """Return what is left of a version when it does not hold from one moment to another."""
+    left = []
+    if from_ms is not None and (version.from_ms is None or version.from_ms < from_ms):
+        left.append(version.until(from_ms))
+    if to_ms is not None and (version.to_ms is None or to_ms < version.to_ms):
+        later = version.from_ms is not None and to_ms <= version.from_ms
+        left.append(version if later else replace(version, from_ms=to_ms))
+    return left
