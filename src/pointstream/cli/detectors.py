@@ -54,7 +54,7 @@ from pointstream.operations.reading import CommittedReader
 from pointstream.operations.settings import Settings
 from pointstream.rules.compile import CompiledProgramme, compile_programme
 
-__all__ = ["detectors_app"]
+__all__ = ["detectors_app", "read_detectors"]
 
 detectors_app = typer.Typer(
     name="detectors",
@@ -93,7 +93,7 @@ def check(
     and path, with what is allowed there. Ends with 0 where nothing is wrong, with 1 where there are
     problems, with 2 where a file cannot be read.
     """
-    read = _read(file)
+    read = read_detectors(file)
     warnings = [] if read.whole else not_above(read_programme(programme_file), read.sets)
     if as_json:
         answer_json(
@@ -159,7 +159,7 @@ def publish_detectors(
     if a set is refused, or not applied in time.
     """
     settings = read_settings(bootstrap_servers)
-    read = _read(file)
+    read = read_detectors(file)
     if read.whole:
         fail(f"{file} is a whole programme; publish files with detector sets", USAGE)
     tell(read.problems, "bold red", "problem")
@@ -281,7 +281,8 @@ async def _known(settings: Settings, programme: CompiledProgramme, *, quiet: boo
             )
 
 
-def _read(file: Path) -> DetectorFile:
+def read_detectors(file: Path) -> DetectorFile:
+    """What is in a file, and what is wrong in it; ends with a usage error if it cannot be read."""
     try:
         return read_detector_file(read_text(file), str(file))
     except DocumentInvalid as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from pointstream.cli.backtest import BACKTEST_EXAMPLES, backtest_detectors
 from pointstream.cli.detectors import detectors_app
 from pointstream.cli.evaluate import EVALUATE_EXAMPLES, evaluate_detectors
 
@@ -15,4 +16,5 @@ fraud_app = typer.Typer(
     no_args_is_help=True,
 )
 fraud_app.command("evaluate", epilog=EVALUATE_EXAMPLES)(evaluate_detectors)
+fraud_app.command("backtest", epilog=BACKTEST_EXAMPLES)(backtest_detectors)
 fraud_app.add_typer(detectors_app)

@@ -7,6 +7,7 @@ import gc
 import re
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, tzinfo
 from datetime import time as day_time
 from pathlib import Path
@@ -35,6 +36,7 @@ from pointstream.cli.output import (
     zone_named,
 )
 from pointstream.cli.rulefiles import ProgrammeOption, read_programme, tell
+from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.wire import epoch_ms
@@ -58,7 +60,15 @@ from pointstream.operations.simulation import (
     verdict_words,
 )
 
-__all__ = ["SIMULATE_EXAMPLES", "simulate_rules"]
+__all__ = [
+    "SIMULATE_EXAMPLES",
+    "local",
+    "print_head",
+    "print_lines",
+    "run_simulation",
+    "simulate_rules",
+    "span_ms",
+]
 
 SIMULATE_EXAMPLES = examples(
     "pointstream rules simulate autumn.yaml --from 2026-10-01 --to 2026-10-31",
@@ -122,10 +132,7 @@ def simulate_rules(
     settings = read_settings(bootstrap_servers)
     programme = read_programme(programme_file or settings.programme_file)
     zone = zone_named(programme.time_zone)
-    from_ms = _moment_ms(begin, zone, end=False)
-    to_ms = int(time.time() * 1000) if end is None else _moment_ms(end, zone, end=True)
-    if to_ms <= from_ms:
-        fail(f"the span is empty: it ends ({end or 'now'}) before it begins ({begin})", USAGE)
+    from_ms, to_ms = span_ms(begin, end, zone)
     if html is not None and not html.absolute().parent.is_dir():
         fail(f"{html} cannot be written: there is no directory {html.parent}", USAGE)
     plan = Plan(
@@ -136,17 +143,7 @@ def simulate_rules(
         frozenset(members or ()),
         top,
     )
-    # What the job logs (a rule set that was set aside) is no part of the answer.
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-    # As in a worker: what a record leaves behind has no cycles.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    try:
-        found = asyncio.run(_simulate(settings, plan, quiet=as_json))
-    except (NothingRecorded, ReplayFailed) as error:
-        fail(str(error))
-    except StoreUnavailable as error:
-        fail(f"the state of the replay cannot be kept: {error}; TMPDIR says where it lies")
+    found = run_simulation(settings, plan, quiet=as_json)
     if html is not None:
         _write(html, page(found, top=top))
     if as_json:
@@ -155,6 +152,30 @@ def simulate_rules(
         _print(found, top, zone)
     if not found.sound:
         raise typer.Exit(FAILED)
+
+
+def span_ms(begin: str, end: str | None, zone: tzinfo) -> tuple[int, int]:
+    """The span of `--from` and `--to`; a usage error if it is none."""
+    from_ms = _moment_ms(begin, zone, end=False)
+    to_ms = int(time.time() * 1000) if end is None else _moment_ms(end, zone, end=True)
+    if to_ms <= from_ms:
+        fail(f"the span is empty: it ends ({end or 'now'}) before it begins ({begin})", USAGE)
+    return from_ms, to_ms
+
+
+def run_simulation(settings: Settings, plan: Plan, *, quiet: bool) -> Simulation:
+    """Simulate, with a bar unless `quiet`; ends where it cannot be done."""
+    # What the job logs (a rule set that was set aside) is no part of the answer.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    # As in a worker: what a record leaves behind has no cycles.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        return asyncio.run(_simulate(settings, plan, quiet=quiet))
+    except (NothingRecorded, ReplayFailed) as error:
+        fail(str(error))
+    except StoreUnavailable as error:
+        fail(f"the state of the replay cannot be kept: {error}; TMPDIR says where it lies")
 
 
 def _write(path: Path, text: str) -> None:
@@ -210,8 +231,27 @@ async def _simulate(settings: Settings, plan: Plan, *, quiet: bool) -> Simulatio
 
 
 def _print(found: Simulation, top: int, zone: tzinfo) -> None:
-    names = ", ".join(f"{each.id} version {each.version}" for each in found.rule_sets)
-    told = f"{_local(found.from_ms, zone)} to {_local(found.to_ms, zone)} ({found.time_zone})"
+    print_head(found, found.rule_sets, zone)
+    if not found.awarded:
+        notes.print(Text(NOTHING_AWARDED, style="yellow"))
+    print_lines("over all members", found.figures())
+    print_lines("points outstanding at the end", found.outstanding())
+    print_lines("net points by rule", found.rules(), top)
+    print_lines("net points by shop", [_named(line) for line in found.shops()], top)
+    tiers = found.tiers()
+    print_lines("members by tier at the end", [members for members, _ in tiers])
+    print_lines("points outstanding by tier at the end", [points for _, points in tiers])
+    print_lines(members_words(found), found.members(), top, given=found.given())
+    for member in sorted(found.real.watched):
+        _print_member(found, member)
+
+
+def print_head(
+    found: Simulation, candidates: Sequence[RuleSet] | Sequence[DetectorSet], zone: tzinfo
+) -> None:
+    """Say what was replayed, and, aloud if not, whether it is what was written."""
+    names = ", ".join(f"{each.id} version {each.version}" for each in candidates)
+    told = f"{local(found.from_ms, zone)} to {local(found.to_ms, zone)} ({found.time_zone})"
     console.print(Text(f"{names}, {told}", style="bold"))
     console.print(
         f"{found.records:,} inputs of {found.partitions} partitions replayed in"
@@ -219,32 +259,17 @@ def _print(found: Simulation, top: int, zone: tzinfo) -> None:
         " span, these twice.",
         style="dim",
     )
-    _print_verdict(found)
-    _table("over all members", found.figures())
-    _table("points outstanding at the end", found.outstanding())
-    _table("net points by rule", found.rules(), top)
-    _table("net points by shop", [_named(line) for line in found.shops()], top)
-    tiers = found.tiers()
-    _table("members by tier at the end", [members for members, _ in tiers])
-    _table("points outstanding by tier at the end", [points for _, points in tiers])
-    _table(members_words(found), found.members(), top, given=found.given())
-    for member in sorted(found.real.watched):
-        _print_member(found, member)
-
-
-def _print_verdict(found: Simulation) -> None:
     words = verdict_words(found)
     if found.sound:
         console.print(Text(words, style="green"))
     else:
         notes.print(Text(words, style="bold red"))
-    if not found.awarded:
-        notes.print(Text(NOTHING_AWARDED, style="yellow"))
 
 
-def _table(
+def print_lines(
     title: str, lines: list[Line], top: int | None = None, *, given: list[int] | None = None
 ) -> None:
+    """A table of figures; nothing where there are none."""
     if not lines:
         return
     shown = lines if top is None else lines[:top]
@@ -295,6 +320,7 @@ def _print_member(found: Simulation, member: str) -> None:
         console.print(f"… and {len(pairs) - _ENTRIES_SHOWN:,} more; --json has all of them")
 
 
-def _local(at_ms: int, zone: tzinfo) -> str:
+def local(at_ms: int, zone: tzinfo) -> str:
+    """A moment in a zone, for people."""
     moment = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
     return moment.strftime("%Y-%m-%d %H:%M:%S")

@@ -13,6 +13,7 @@ from pointstream.ledger.errors import ConservationBreach, LedgerError, StateCorr
 from pointstream.ledger.ledger import Ledger
 from pointstream.ledger.records import Account, Totals
 from pointstream.ledger.state import KeyValues, is_account_key
+from pointstream.ledger.withheld import flagged_lots
 
 __all__ = [
     "Account",
@@ -30,5 +31,6 @@ __all__ = [
     "Totals",
     "conservation",
     "decode_account",
+    "flagged_lots",
     "is_account_key",
 ]

@@ -7,7 +7,7 @@ spendable already is **held**, by a hold under an id that no command can name; n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -45,6 +45,7 @@ UNDER_REVIEW: Final = "under_review"
 __all__ = [
     "base_of_lot",
     "end_hold",
+    "flagged_lots",
     "free_lots",
     "hold_lots",
     "lots_of",
@@ -70,6 +71,21 @@ def under_review(
         lot = decode_lot(wallet, *times, value)
         if lot.review is not None and flag_id in lot.review[1:]:
             yield key, lot
+
+
+def flagged_lots(
+    scan: Callable[[bytes, bytes], Iterable[tuple[bytes, bytes]]],
+) -> Iterator[tuple[str, str, int, list[str]]]:
+    """Yield all lots of a partition that are under review: wallet, id, points and flags.
+
+    `scan` is that of its state.
+    """
+    for key, value in scan(b"q", b"r"):
+        member, wallet, _ = key.split(b"\0", 2)
+        prefix = len(member) + len(wallet) + 2
+        lot = decode_lot(wallet.decode(), *split_pending_key(key, prefix), value)
+        if lot.review is not None:
+            yield lot.wallet, lot.lot_id, lot.points, lot.review[1:]
 
 
 def lots_of(

@@ -22,6 +22,11 @@ pytestmark = pytest.mark.broker
 
 def simulate(club: Deployment, file: Path, *arguments: str) -> Result:
     """`rules simulate` on the deployment's topics, with its programme."""
+    return run(club, "rules", "simulate", str(file), *arguments)
+
+
+def run(club: Deployment, *words: str) -> Result:
+    """A command on the deployment's topics, with its programme."""
     env = {
         "KAFKA_BOOTSTRAP_SERVERS": club.servers,
         "POINTSTREAM_TOPIC_PREFIX": club.prefix,
@@ -29,7 +34,7 @@ def simulate(club: Deployment, file: Path, *arguments: str) -> Result:
         "POINTSTREAM_PROGRAMME_FILE": str(club.directory / "programme.yaml"),
         "COLUMNS": "200",
     }
-    return CliRunner().invoke(app, ["rules", "simulate", str(file), *arguments], env=env)
+    return CliRunner().invoke(app, [*words], env=env)
 
 
 def written(club: Deployment) -> dict[str, int]:
@@ -68,6 +73,12 @@ def test_a_simulation_tells_the_difference_and_leaves_production_alone(
     nothing = simulate(club, same, *since, "--json")
     double = simulate(club, other, *since, "--json")
     table = simulate(club, other, *since, "--member", one)
+    watch = tmp_path / "watch.yaml"
+    detector = {"id": "any", "kind": "velocity", "types": ["order.paid"], "limit": 0}
+    detector |= {"within": "PT1H", "action": "hold"}
+    watch.write_text(json.dumps({"id": "watch", "version": 1, "detectors": [detector]}))
+    flagged = run(club, "fraud", "backtest", str(watch), *since, "--json")
+    flags = run(club, "fraud", "backtest", str(watch), *since)
 
     assert nothing.exit_code == double.exit_code == table.exit_code == 0, nothing.output
     told: dict[str, Any] = json.loads(nothing.stdout)
@@ -94,6 +105,15 @@ def test_a_simulation_tells_the_difference_and_leaves_production_alone(
     assert "byte for byte" in table.stdout
     assert "by spend" in table.stdout or "earned by" in table.stdout
     assert written(club) == before
+
+    assert flagged.exit_code == flags.exit_code == 0, flagged.output
+    told = json.loads(flagged.stdout)
+    assert told["sound"]
+    assert told["flags"] == {"was": 0, "would_be": 1, "both": 0, "new": 1, "gone": 0}
+    assert told["points_held"] == {"was": 0, "would_be": 50}
+    assert [each["entity_id"] for each in told["new"]] == [one]
+    assert "new: only the candidate flags" in flags.stdout
+    assert told["new"][0]["explanation"][:20] in flags.stdout
 
 
 def _home(member: str) -> int:

@@ -18,6 +18,7 @@ from pointstream.engine.records import Outgoing, Record
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.ledger.errors import LedgerError
 from pointstream.operations.reading import Record as ReadRecord
+from pointstream.operations.simulation.flagverdict import FlagVerdict
 from pointstream.operations.simulation.post import Post, Sending
 from pointstream.operations.simulation.recorded import Lane, Taken, WrittenLedger
 from pointstream.operations.simulation.replica import Job, Replica
@@ -86,6 +87,9 @@ class Replay:
     """Told what was sent since the fork: topic, records, and whether by the candidate."""
     on_record: Callable[[ReadRecord], None] = lambda record: None
     verdict: Verdict = field(default_factory=Verdict)
+    flags: FlagVerdict | None = None
+    """Whether the flags are as they were written, if that is asked."""
+    flag_topic: str = ""
     records: int = 0
     """Inputs taken; ticks and messages do not count."""
     within: int = 0
@@ -236,6 +240,9 @@ class Replay:
     async def _collect(self, partition: Partition) -> None:
         sent = partition.real.collect()
         await self.verdict.compare(partition.written, sent.get(self.changes, ()))
+        if self.flags is not None:
+            raised = sent.get(self.flag_topic, ())
+            self.flags.compare(raised, in_span=partition.other is not None)
         if partition.other is not None:
             for topic, records in sent.items():
                 self.on_sent(topic, records, False)
@@ -259,6 +266,9 @@ class Replay:
             until_ms = self.span.to_ms if partition.reached_end else None
             if not (partition.reached_end and self.by_events):
                 await self.verdict.end(partition.written, partition.sure_until, until_ms)
+        over = any(partition.reached_end for partition in self.partitions)
+        if self.flags is not None and not (over and self.by_events):
+            self.flags.end(self.span.to_ms - _SKEW_MS if over else None)
 
 
 def _taken(

@@ -10,6 +10,7 @@ from typing import Any
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.simulation.accounts import Accounts, Outstanding
+from pointstream.operations.simulation.flags import Flags
 from pointstream.operations.simulation.tally import Awards, Entry, Tally
 from pointstream.operations.simulation.verdict import Verdict
 from pointstream.rules.compile import compile_rule_set
@@ -55,6 +56,8 @@ class Simulation:
     other: Tally
     accounts: Accounts
     verdict: Verdict
+    flags: Flags | None
+    """Of a simulation with detector sets."""
     rule_set_names: Mapping[str, str]
     """By hash, the id of the rule set."""
     partitions: int
@@ -82,7 +85,12 @@ class Simulation:
     @property
     def sound(self) -> bool:
         """Whether the real rules gave, in the same replay, just what was written."""
-        return self.verdict.identical and not self.lost and not self.begins_late
+        return (
+            self.verdict.identical
+            and (self.flags is None or self.flags.verdict.identical)
+            and not self.lost
+            and not self.begins_late
+        )
 
     def figures(self) -> list[Line]:
         """What counts over all members."""
@@ -171,16 +179,14 @@ class Simulation:
         pairs = [(ours.get(key), theirs.get(key)) for key in {**ours, **theirs}]
         return [pair for pair in pairs if _moved(pair[0]) != _moved(pair[1])]
 
-    def as_json(self) -> dict[str, Any]:
-        """All of it as a JSON value."""
+    def replay_json(self) -> dict[str, Any]:
+        """What was replayed, and whether it is what was written, as a JSON value."""
         first = self.verdict.first
         return {
-            "rule_sets": [{"id": each.id, "version": each.version} for each in self.rule_sets],
             "from": rfc3339(self.from_ms),
             "to": rfc3339(self.to_ms),
             "time_zone": self.time_zone,
             "sound": self.sound,
-            "candidate_awarded": self.awarded,
             "baseline": {
                 "identical": self.verdict.identical,
                 "entries_equal": self.verdict.same,
@@ -197,6 +203,7 @@ class Simulation:
                 "inputs_gone": dict(sorted(self.lost.items())),
                 "beginning_gone": self.begins_late,
                 "messages_taken_as_recorded": self.as_recorded,
+                **({} if self.flags is None else self.flags.verdict.as_json()),
             },
             "replayed": {
                 "inputs": self.records,
@@ -205,6 +212,14 @@ class Simulation:
                 "seconds": round(self.seconds, 3),
                 "per_second": round(self.per_second),
             },
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as a JSON value."""
+        return {
+            "rule_sets": [{"id": each.id, "version": each.version} for each in self.rule_sets],
+            **self.replay_json(),
+            "candidate_awarded": self.awarded,
             "figures": [line.as_json() for line in self.figures()],
             "outstanding": [line.as_json() for line in self.outstanding()],
             "rules": [line.as_json() for line in self.rules()],

@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
+from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.wire import loads, rfc3339
@@ -20,6 +22,8 @@ from pointstream.engine.records import Outgoing
 from pointstream.engine.store import RocksMemory
 from pointstream.operations.reading import CommittedReader, Record
 from pointstream.operations.simulation.accounts import Accounts
+from pointstream.operations.simulation.flags import Flags, FlagTally
+from pointstream.operations.simulation.flagverdict import FlagVerdict
 from pointstream.operations.simulation.recorded import Lane, WrittenLedger
 from pointstream.operations.simulation.replay import Partition, Replay, Span, stores
 from pointstream.operations.simulation.replica import Job, Replica
@@ -50,7 +54,7 @@ class Plan:
     programme: Programme
     """As the workers have it."""
     rule_sets: Sequence[RuleSet]
-    """The candidates: each holds in the whole span, in the place of all versions of its id."""
+    """Candidates: each holds in the whole span, in the place of all versions of its id."""
     from_ms: int
     to_ms: int
     """In ms UTC; exclusive."""
@@ -58,6 +62,8 @@ class Plan:
     """Members whose entries are kept."""
     top: int = 10
     """So many members who differ most are kept."""
+    detector_sets: Sequence[DetectorSet] = ()
+    """Candidates as well. Where there are any, flags are compared."""
 
 
 async def simulate(
@@ -79,10 +85,12 @@ async def simulate(
         Version(rule_set, compile_rule_set(rule_set), plan.from_ms, plan.to_ms)
         for rule_set in plan.rule_sets
     ]
-    other = compile_programme(plan.programme, candidates)
+    detectors = [_in_span(each, plan.from_ms, plan.to_ms) for each in plan.detector_sets]
+    other = compile_programme(plan.programme, candidates, detectors)
     numbers = await reader.existing(f"{prefix}internal.journal")
     await reader.existing(f"{prefix}balance-changes")
     names = {version.compiled.hash: version.id for version in (*real.versions, *candidates)}
+    spendable = frozenset(name for name, wallet in real.wallets.items() if wallet.spendable)
     since, zone = rfc3339(plan.from_ms), real.calendar.zone
     tallies = [Tally(since, zone, plan.watched) for _ in range(2)]
     with tempfile.TemporaryDirectory(prefix="pointstream-simulation-") as directory:
@@ -93,8 +101,10 @@ async def simulate(
             Path(directory),
             Span(plan.from_ms - real.future_tolerance_ms, plan.from_ms, plan.to_ms),
             lambda partition, forked: make_job(other if forked else real, partition, len(numbers)),
+            FlagVerdict() if detectors else None,
         )
-        replay.on_sent = _counting(prefix, tallies)
+        raised = [FlagTally(since, spendable) for _ in range(2)]
+        replay.on_sent = _counting(prefix, tallies, raised if detectors else ())
         replay.on_record = _naming(f"{prefix}rules", names)
 
         async def step(share: float) -> None:
@@ -108,10 +118,13 @@ async def simulate(
                 f"Nothing was taken from {rfc3339(plan.from_ms)} to {rfc3339(plan.to_ms)}"
                 f" ({replay.records:,} inputs were taken before)."
             )
-        accounts = _accounts(real, plan.top)
+        accounts = _accounts(real, spendable, plan.top)
         for partition in replay.partitions:
             assert partition.other is not None
             accounts.compare(partition.real.store, partition.other.store)
+            if detectors:
+                raised[0].add_waiting(partition.real.store)
+                raised[1].add_waiting(partition.other.store)
             partition.real.store.close()
             partition.other.store.close()
     on_step(1.0)
@@ -126,6 +139,7 @@ async def simulate(
         real=tallies[0],
         other=tallies[1],
         accounts=accounts,
+        flags=None if replay.flags is None else Flags(raised[0], raised[1], replay.flags),
         verdict=replay.verdict,
         rule_set_names=names,
         partitions=len(numbers),
@@ -145,10 +159,16 @@ async def _open(
     directory: Path,
     span: Span,
     new_job: Callable[[int, bool], Job],
+    flags: FlagVerdict | None,
 ) -> Replay:
     journal, changes = f"{prefix}internal.journal", f"{prefix}balance-changes"
     messages, ticks = f"{prefix}internal.messages", f"{prefix}internal.ticks"
-    places = [(topic, number) for topic in (journal, changes) for number in range(partitions)]
+    raised = f"{prefix}fraud-flags"
+    places = [
+        (topic, number)
+        for topic in (journal, changes, *(() if flags is None else (raised,)))
+        for number in range(partitions)
+    ]
     begins = await reader.beginnings(places)
     # Whatever the ledger has now, the journal tells of when it is read after it.
     sure = await reader.ends(places[partitions:])
@@ -156,9 +176,13 @@ async def _open(
     journal_ends = await reader.ends(places[:partitions])
     await asyncio.sleep(_PAUSE_SECONDS)
     ends = await reader.ends(places[partitions:])
+    if flags is not None:
+        await flags.read(reader, raised, places[2 * partitions :], begins, sure, ends)
     memory = RocksMemory()
     piece = max(_LEAST_PIECE, _RECORDS_IN_MEMORY // partitions)
     wanted = frozenset({changes, f"{prefix}command-results", f"{prefix}tier-changes"})
+    if flags is not None:
+        wanted |= {raised}
     made = []
     for number, store in enumerate(stores(directory, partitions, memory)):
         place = (journal, number)
@@ -186,26 +210,43 @@ async def _open(
         changes=changes,
         by_events=made[0].real.job.by_events,
         on_sent=lambda topic, records, other: None,
+        flags=flags,
+        flag_topic=raised,
     )
 
 
-def _accounts(programme: CompiledProgramme, top: int) -> Accounts:
+def _accounts(programme: CompiledProgramme, spendable: frozenset[str], top: int) -> Accounts:
     return Accounts(
-        frozenset(name for name, wallet in programme.wallets.items() if wallet.spendable),
+        spendable,
         {ladder.id: [tier.id for tier in ladder.tiers] for ladder in programme.ladders},
         top,
     )
 
 
 def _counting(
-    prefix: str, tallies: Sequence[Tally]
+    prefix: str, tallies: Sequence[Tally], raised: Sequence[FlagTally]
 ) -> Callable[[str, Sequence[Outgoing], bool], None]:
+    changes = f"{prefix}balance-changes"
     by_topic = {
-        f"{prefix}balance-changes": Tally.add_entries,
+        changes: Tally.add_entries,
         f"{prefix}command-results": Tally.add_answers,
         f"{prefix}tier-changes": Tally.add_tiers,
     }
-    return lambda topic, records, other: by_topic[topic](tallies[other], records)
+
+    def count(topic: str, records: Sequence[Outgoing], other: bool) -> None:
+        if topic in by_topic:
+            by_topic[topic](tallies[other], records)
+        else:
+            raised[other].add_flags(records)
+        if raised and topic == changes:
+            raised[other].add_entries(records)
+
+    return count
+
+
+def _in_span(detector_set: DetectorSet, from_ms: int, to_ms: int) -> DetectorSet:
+    begin, end = (datetime.fromisoformat(rfc3339(at_ms)) for at_ms in (from_ms, to_ms))
+    return detector_set.model_copy(update={"effective_from": begin, "effective_to": end})
 
 
 def _naming(topic: str, names: dict[str, str]) -> Callable[[Record], None]:

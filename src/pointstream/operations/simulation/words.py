@@ -25,16 +25,22 @@ def members_words(found: Simulation) -> str:
 def verdict_words(found: Simulation) -> str:
     """Tell whether the replay by the real rules is what was written, and if not, where it leaves
     it and what may be the reason."""
-    verdict = found.verdict
+    verdict, flags = found.verdict, None if found.flags is None else found.flags.verdict
     if found.sound:
+        raised = "" if flags is None else f" and all {flags.same:,} records of flags"
         return (
-            f"The replay by the real rules gives all {verdict.same:,} ledger entries byte for byte"
-            " as they were written."
+            f"The replay by the real rules gives all {verdict.same:,} ledger entries{raised} byte"
+            " for byte as they were written."
         )
     said = [
         f"Not what happened: {verdict.other:,} ledger entries are not as the replay by the real"
         f" rules makes them, {verdict.same:,} are."
     ]
+    if flags is not None and not flags.identical:
+        said.append(
+            f"Of the records of flags {flags.other:,} are not, {flags.same:,} are; the first:"
+            f" {flags.first}."
+        )
     first = verdict.first
     if first is not None:
         said.append(

@@ -1,0 +1,304 @@
+"""Backtests on recorded runs: the same detectors change nothing, others flag what they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from pointstream.contracts.detectors import DetectorSet
+from pointstream.contracts.programme import Programme
+from pointstream.engine.records import Target
+from pointstream.operations.simulation import Flags, Plan, Simulation, verdict_words
+
+from . import recorded
+from .recorded import DAY_MS, NOW_MS, stream
+from .simulated import run
+from .test_simulation import FROM_MS, MEMBERS, PARTITIONS, TO_MS, Past, spend
+
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
+CHECK_IN = {"id": "in", "kind": "check_in", "points": 5, "every_time": True}
+
+
+def often(limit: int, **fields: Any) -> dict[str, Any]:
+    """More check-ins of a member within a minute."""
+    told = {"id": "often", "kind": "velocity", "types": ["checkin.recorded"], "within": "PT60S"}
+    return {**told, "limit": limit, "action": "hold", **fields}
+
+
+def crowd(limit: int, **fields: Any) -> dict[str, Any]:
+    """More members at one device within an hour."""
+    return {
+        "id": "crowd",
+        "kind": "distinct",
+        "entity": "device",
+        "of": "member",
+        "limit": limit,
+        "within": "PT1H",
+        "action": "hold",
+        **fields,
+    }
+
+
+def detectors(*content: dict[str, Any], version: int = 1, **fields: Any) -> dict[str, Any]:
+    return {"id": "base", "version": version, "detectors": list(content), **fields}
+
+
+def watched(*content: dict[str, Any]) -> Programme:
+    """A programme with check-ins, and these detectors if any."""
+    rules = {**spend(), "rules": [*spend()["rules"], CHECK_IN]}
+    fraud = {"detector_sets": [detectors(*content)]} if content else None
+    fields = {"id": "test", "rule_sets": [rules], "budgets": [{"id": "autumn", "points": 100}]}
+    return Programme.model_validate({**fields, **({} if fraud is None else {"fraud": fraud})})
+
+
+def check_ins(past: Past, at_ms: int, member: str, count: int, **fields: Any) -> None:
+    """So many, one per second."""
+    for number in range(count):
+        past.give("check-ins", at_ms + number * SECOND_MS, "checkin.recorded", member, **fields)
+
+
+def backtest(past: Past, *candidates: dict[str, Any], **options: Any) -> tuple[Simulation, Flags]:
+    sets = [DetectorSet.model_validate(each) for each in candidates]
+    plan = Plan(past.programme, (), FROM_MS, options.pop("to_ms", TO_MS), detector_sets=sets)
+    found = run(past.driver, plan, **options)
+    assert found.flags is not None
+    return found, found.flags
+
+
+def lines(flags: Flags) -> dict[tuple[str, str], tuple[int, ...]]:
+    """By detector and action: was, would be, both, new, gone."""
+    return {
+        (line.detector, line.action): (
+            line.flags.was,
+            line.flags.would_be,
+            line.flags.both,
+            line.flags.new,
+            line.flags.gone,
+        )
+        for line in flags.lines()
+    }
+
+
+def busy_past(*content: dict[str, Any], reject: bool = False) -> Past:
+    """Before the span and in it: one member with 12 check-ins in a minute, one with 8.
+
+    With `reject` the latest flag is confirmed.
+    """
+    past = Past(watched(*content))
+    one, two = MEMBERS
+    check_ins(past, NOW_MS + MINUTE_MS, one, 12)
+    check_ins(past, FROM_MS + MINUTE_MS, one, 12)
+    check_ins(past, FROM_MS + 60 * MINUTE_MS, two, 8)
+    if reject:
+        actor = {"id": "rita", "role": "head_office"}
+        latest = max(raised(past), key=lambda told: told["occurred_at"])["flag_id"]
+        fields = {"actor": actor, "flag_id": latest, "reason": "a script"}
+        past.give("commands", FROM_MS + DAY_MS, "review.reject", one, **fields)
+    past.order(TO_MS + MINUTE_MS, one, "o1", 100)
+    return past
+
+
+def test_the_same_detectors_change_nothing() -> None:
+    """Given generated traffic with devices, shops and crashes, when the programme's own detectors
+    are tried, then every record is made again, messages between partitions too, and no flag is
+    new or gone."""
+    driver = recorded.record(stream(900, seed=5), 3)
+    own = recorded.PROGRAMME.source
+    assert own.fraud is not None
+    plan = Plan(own, (), NOW_MS, NOW_MS + 90 * DAY_MS, detector_sets=own.fraud.detector_sets)
+
+    found = run(driver, plan)
+
+    assert found.flags is not None
+    assert found.sound, verdict_words(found)
+    assert found.as_recorded == 0
+    assert found.flags.verdict.same == sum(
+        record is not None
+        for target, log in driver.broker.topics.items()
+        if target.topic == "points.fraud-flags"
+        for record in log
+    )
+    assert found.flags.real.flags
+    assert found.flags.new == found.flags.gone == []
+    assert [line for line in found.figures() if line.difference] == []
+
+
+def test_stricter_detectors_raise_what_is_new() -> None:
+    """Given one member above a limit and one below it, when the limit is tried lower, then the
+    flag of the one is in both and that of the other is new, each with the points it holds back."""
+    past = busy_past(often(10))
+
+    found, flags = backtest(past, detectors(often(6), version=2))
+
+    assert found.sound, verdict_words(found)
+    assert lines(flags) == {("often", "hold"): (1, 2, 1, 1, 0)}
+    (new,) = flags.new
+    assert new.entity_id == MEMBERS[1]
+    assert new.version == 2
+    assert "7 events of checkin.recorded within 1 minute" in new.explanation
+    assert flags.held() == (60, 60 + 40)
+    members = flags.over_all()[2]
+    assert (members.both, members.new, members.gone) == (1, 1, 0)
+
+
+def test_laxer_detectors_lose_what_a_reviewer_has_decided() -> None:
+    """Given a flag that was confirmed, when the limit is tried higher, then it is gone, and it is
+    said that it was confirmed; what happened before the span counts for nothing."""
+    past = busy_past(often(10), reject=True)
+
+    found, flags = backtest(past, detectors(often(50), version=2))
+
+    assert found.sound, verdict_words(found)
+    assert lines(flags) == {("often", "hold"): (1, 0, 0, 0, 1)}
+    assert flags.lines()[0].gone_confirmed == 1
+    assert flags.lines()[0].gone_released == 0
+    assert [each.state for each in flags.gone] == ["confirmed"]
+    assert flags.held() == (60, 0)
+
+
+def test_another_action_is_another_flag_of_the_same_member() -> None:
+    """Given a detector that only flags, when it is tried with a hold, then its flag is gone, one
+    that holds is new, and the members concerned are the same."""
+    past = busy_past(often(10, action="flag"))
+
+    _, flags = backtest(past, detectors(often(10), version=2))
+
+    assert lines(flags) == {
+        ("often", "flag"): (1, 0, 0, 0, 1),
+        ("often", "hold"): (0, 1, 0, 1, 0),
+    }
+    assert [each.both for each in flags.over_all()] == [0, 1, 1]
+    # Only check-ins from the eleventh on are suspicious before they are handled; those before
+    # them are held.
+    assert flags.held() == (0, 60)
+
+
+def test_a_changed_window_does_not_make_a_suspicion_a_new_one() -> None:
+    """Given a flag, when its detector is tried with a window that gives its flags other ids, then
+    the evidence tells that it is the same."""
+    past = busy_past(often(10))
+
+    _, flags = backtest(past, detectors(often(10, within="PT3H"), version=2))
+
+    (was,) = flags.real.flags
+    (would_be,) = flags.other.flags
+    assert was != would_be
+    assert lines(flags) == {("often", "hold"): (1, 1, 1, 0, 0)}
+
+
+def test_a_crowd_at_a_device_is_found_over_partitions() -> None:
+    """Given members of two partitions at one device and a programme without detectors, when a
+    detector of devices is tried, then its owner hears of them by messages that never were, and
+    holds all their points."""
+    past = Past(watched())
+    members = [*MEMBERS, *(f"{each}0" for each in MEMBERS)]
+    for number, member in enumerate(members):
+        at_ms = FROM_MS + (1 + number) * MINUTE_MS
+        past.order(at_ms, member, f"o{number}", 100, device_id="d-1")
+    past.order(FROM_MS + DAY_MS, MEMBERS[0], "later", 1)
+
+    found, flags = backtest(past, detectors(crowd(3)))
+
+    assert found.sound, verdict_words(found)
+    assert lines(flags) == {("crowd", "hold"): (0, 1, 0, 1, 0)}
+    assert flags.new[0].members == set(members)
+    assert flags.held() == (0, 400)
+
+
+def test_detectors_of_devices_are_told_what_they_were_told() -> None:
+    """Given a crowd at a device that was flagged, when the same detector is tried, then all
+    messages are as recorded, and the flag is in both."""
+    past = Past(watched(crowd(3)))
+    members = [*MEMBERS, *(f"{each}0" for each in MEMBERS)]
+    for number, member in enumerate(members):
+        at_ms = FROM_MS + (1 + number) * MINUTE_MS
+        past.order(at_ms, member, f"o{number}", 100, device_id="d-1")
+    past.order(FROM_MS + DAY_MS, MEMBERS[0], "later", 1)
+
+    found, flags = backtest(past, detectors(crowd(3), version=2))
+
+    assert found.sound, verdict_words(found)
+    assert found.as_recorded == 0
+    assert lines(flags) == {("crowd", "hold"): (1, 1, 1, 0, 0)}
+    assert flags.held() == (400, 400)
+
+
+def test_a_set_of_another_id_stands_beside_the_real_one() -> None:
+    """Given a detector, when one of another set is tried, then both flag."""
+    past = busy_past(often(10))
+
+    _, flags = backtest(past, {**detectors(often(6, id="oftener")), "id": "more"})
+
+    assert lines(flags) == {
+        ("often", "hold"): (1, 1, 1, 0, 0),
+        ("oftener", "hold"): (0, 2, 0, 2, 0),
+    }
+
+
+def _lost(log: list[Any]) -> None:
+    log[first_of(log)] = None
+
+
+def _changed(log: list[Any]) -> None:
+    place = first_of(log)
+    value = log[place].value.replace(b'"raised"', b'"released"')
+    log[place] = replace(log[place], value=value)
+
+
+def _added(log: list[Any]) -> None:
+    log.append(replace(log[first_of(log)], offset=len(log)))
+
+
+@pytest.mark.parametrize(
+    ("harm", "differing", "said"),
+    [
+        (_lost, 1, "only the replay has fraud-"),
+        (_changed, 2, "only the replay has fraud-"),
+        (_added, 1, "only the topic has fraud-"),
+    ],
+)
+def test_flags_that_are_not_what_was_written_are_told_of(
+    harm: Callable[[list[Any]], None], differing: int, said: str
+) -> None:
+    """Given a topic of flags with one record lost, changed or too many, when detectors are tried,
+    then that is said, with the flag."""
+    past = busy_past(often(10))
+    log = next(log for log in logs(past) if log)
+    harm(log)
+
+    found, flags = backtest(past, detectors(often(10), version=2))
+
+    assert not found.sound
+    assert found.verdict.identical
+    assert flags.verdict.other == differing
+    assert said in verdict_words(found)
+
+
+def test_what_was_flagged_after_the_span_is_not_missed() -> None:
+    """Given a flag that was raised after the end of the span, when detectors are tried, then the
+    replay need not have it."""
+    past = busy_past(often(10))
+    check_ins(past, TO_MS + DAY_MS, MEMBERS[1], 12)
+
+    found, flags = backtest(past, detectors(often(10), version=2))
+
+    assert found.sound, verdict_words(found)
+    assert len(flags.real.flags) == 1
+
+
+def logs(past: Past) -> list[list[Any]]:
+    topics = past.driver.broker.topics
+    return [topics.get(Target("points.fraud-flags", number), []) for number in range(PARTITIONS)]
+
+
+def first_of(log: list[Any]) -> int:
+    return next(offset for offset, record in enumerate(log) if record is not None)
+
+
+def raised(past: Past) -> list[Any]:
+    return [orjson.loads(record.value) for log in logs(past) for record in log if record]
