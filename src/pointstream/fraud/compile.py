@@ -24,6 +24,7 @@ from pointstream.contracts.wire import dumps
 from pointstream.fraud.elsewhere import compile_elsewhere
 from pointstream.fraud.lists import Lists
 from pointstream.fraud.local import (
+    COLUMN_OF,
     KIND_OF,
     Counter,
     Distinct,
@@ -91,29 +92,53 @@ class Plan:
     __slots__ = (
         "after",
         "always",
+        "at_device",
         "before",
+        "commanded",
         "counters",
         "devices",
+        "in_network",
         "kind",
         "money",
         "places",
         "points",
+        "refers",
         "returns",
         "rows",
         "steps",
+        "tallied",
         "tells",
     )
 
     def __init__(self, name: str, watchers: Watchers, local: Sequence[Local]) -> None:
         mine = [each for each in local if name in each.types]
         self.kind: Final = KIND_OF[name]
-        self.before: Final = tuple(each for each in mine if not each.after)
-        """Looked at before the event is handled."""
+        before = tuple(each for each in mine if not each.after)
+        at_place = {each for each in before if isinstance(each, Travel)}
+        by_device = {each for each in before if isinstance(each, Distinct)}
+        self.before: Final = tuple(
+            tuple(
+                each
+                for each in before
+                if (place or each not in at_place) and (device or each not in by_device)
+            )
+            for place in (False, True)
+            for device in (False, True)
+        )
+        """Looked at before the event is handled; by whether it has a place, and a device: 2 and 1
+        of the index."""
+        self.commanded: Final = name.startswith("points.")
+        """Whether it is a command."""
         self.after: Final = tuple(each for each in mine if each.after)
         """Looked at when it is known what it earned or gave back."""
         self.steps: Final = tuple(each for each in watchers.steps if name in each.types)
         """Can let it wait."""
-        self.counters: Final = tuple(each for each in watchers.counters if name in each.types)
+        self.counters: Final = tuple(
+            (each.name, each.bucket_ms, each.keep, COLUMN_OF.get(each.measure))
+            for each in watchers.counters
+            if name in each.types
+        )
+        """What it is counted in: name, length and number of buckets, column of a row or None."""
         measures = watchers.measures(name)
         self.money: Final = _MONEY.get(name) if Measure.MONEY in measures else None
         """The field that says how much money it is about, if anybody asks."""
@@ -127,8 +152,11 @@ class Plan:
         self.returns: Final = bool(watchers.returns_ms) and name in _RETURNING
         elsewhere = watchers.elsewhere
         tallied = name in elsewhere.stores_by_type or name in elsewhere.staff_by_type
-        seen = name in elsewhere.device_types or name in elsewhere.network_types
-        self.tells: Final = tallied or seen or elsewhere.refers
+        self.tallied: Final = tallied
+        self.at_device: Final = name in elsewhere.device_types
+        self.in_network: Final = name in elsewhere.network_types
+        self.refers: Final = elsewhere.refers
+        self.tells: Final = tallied or self.at_device or self.in_network or self.refers
         """Whether others than the member may have to know."""
         self.always: Final = bool(
             self.rows

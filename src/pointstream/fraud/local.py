@@ -43,6 +43,7 @@ from pointstream.fraud.windows import busiest, busiest_run
 from pointstream.fraud.words import amount, kinds, span
 
 __all__ = [
+    "COLUMN_OF",
     "DAY_MS",
     "KIND_OF",
     "Bucketed",
@@ -64,7 +65,8 @@ _MS: Final = timedelta(milliseconds=1)
 KIND_OF: Final[dict[str, int]] = {name: place for place, name in enumerate(get_args(EventType))}
 """What stands for a type in what is remembered: its place in the contract's list, for good."""
 
-_COLUMN: Final = {Measure.MONEY: MONEY, Measure.POINTS: POINTS}
+COLUMN_OF: Final = {Measure.MONEY: MONEY, Measure.POINTS: POINTS}
+"""Where a row has what is measured; each event is one of its kind."""
 
 Row = list[Any]
 
@@ -153,7 +155,7 @@ class Sliding(Local):
         self._measure = source.measure
         self._within_ms = self.rows_ms = source.within // _MS
         self.after = source.measure is Measure.POINTS
-        self._column = _COLUMN.get(source.measure)
+        self._column = COLUMN_OF.get(source.measure)
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         rows, column = watch.rows, self._column
@@ -226,6 +228,7 @@ class Spike(Local):
     def __init__(self, source: SpikeDetector, version: int) -> None:
         super().__init__(source, version, source.types)
         self._source = source
+        self._floor = source.floor
         self._bucket_ms = self.rows_ms = DAY_MS if source.bucket == "day" else HOUR_MS
         self.after = source.measure is Measure.POINTS
         self.counts = _counter(source.measure, self.types, self._bucket_ms, source.history + 2)
@@ -235,12 +238,12 @@ class Spike(Local):
         source = self._source
         bucket = seen.at_ms // self._bucket_ms
         value = measured(source.measure, seen)
-        sums = watch.counted(self._name)
+        sums = watch.counts.get(self._name) or ()
         if sums and sums[-1][0] == bucket:
             value += sums[-1][1]
         elif sums and sums[-1][0] > bucket:
             value += sum([each[1] for each in sums if each[0] == bucket])
-        if value <= source.floor:
+        if value <= self._floor:
             return None
         history = [each[1] for each in sums if each[0] < bucket and each[1]][-source.history :]
         limit = threshold(

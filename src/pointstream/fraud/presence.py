@@ -91,8 +91,11 @@ class Presence:
         Events of before a time are not needed any more.
         """
         recent = self.recent
-        while recent and recent[0][_AT] < forget_before_ms:
-            del recent[0]
+        if recent and recent[0][_AT] < forget_before_ms:
+            first = 1
+            while first < len(recent) and recent[first][_AT] < forget_before_ms:
+                first += 1
+            del recent[:first]
         recent.append([at_ms, event_id, type, device, ip, points, money_minor])
         if len(recent) > RECENT_MAX:
             del recent[0]

@@ -102,8 +102,9 @@ class Watch:
         `keep_ms` is the longest window, in which two events can count together.
         """
         rows = self.rows
-        if rows:
-            _forget(rows, now_ms - keep_ms - LATE_MS)
+        before_ms = now_ms - keep_ms - LATE_MS
+        if rows and rows[0][AT] < before_ms:
+            _forget(rows, before_ms)
         if rows and rows[-1][AT] > row[AT]:
             insort(rows, row, key=_time)
         else:
@@ -113,10 +114,16 @@ class Watch:
 
     def add_place(self, place: list[Any], now_ms: int, keep_ms: int) -> None:
         """Note where the member was."""
-        _forget(self.places, now_ms - keep_ms - LATE_MS)
-        insort(self.places, place, key=_time)
-        if len(self.places) > PLACES_MAX:
-            del self.places[0]
+        places = self.places
+        before_ms = now_ms - keep_ms - LATE_MS
+        if places and places[0][0] < before_ms:
+            _forget(places, before_ms)
+        if places and places[-1][0] > place[0]:
+            insort(places, place, key=_time)
+        else:
+            places.append(place)
+        if len(places) > PLACES_MAX:
+            del places[0]
 
     def add_return(self, returned: list[Any], now_ms: int, keep_ms: int) -> None:
         """Note a returned order; one that was given back in parts is known by the last part."""
@@ -151,9 +158,18 @@ class Watch:
 
     def count(self, what: str, bucket: int, value: int, keep: int) -> None:
         """Add to a bucket; forget the oldest of more than `keep`."""
-        sums = self.counts.setdefault(what, [])
-        if sums and sums[-1][0] == bucket:
-            sums[-1][1] += value
+        sums = self.counts.get(what)
+        if sums is None:
+            self.counts[what] = [[bucket, value]]
+            return
+        last = sums[-1]
+        if last[0] == bucket:
+            last[1] += value
+            return
+        if last[0] < bucket:
+            sums.append([bucket, value])
+            if len(sums) > keep:
+                del sums[0]
             return
         for place in range(len(sums) - 1, -1, -1):
             if sums[place][0] == bucket:
@@ -208,5 +224,4 @@ def _time(row: Row) -> int:
 
 def _forget(rows: list[Row], before_ms: int) -> None:
     """Drop what both happened and was taken before a moment."""
-    if rows[:1] and rows[0][0] < before_ms:
-        rows[:] = [row for row in rows if row[0] >= before_ms or row[-1] >= before_ms]
+    rows[:] = [row for row in rows if row[0] >= before_ms or row[-1] >= before_ms]

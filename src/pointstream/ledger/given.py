@@ -14,7 +14,7 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.records import Account, Lot
 from pointstream.rules.model import CompiledCap, Reward
 
-__all__ = ["Given", "given_by", "keep_given", "keep_taken", "note_given"]
+__all__ = ["Given", "given_by", "given_rows", "keep_given", "keep_taken", "note_given"]
 
 
 @dataclass(slots=True)
@@ -61,8 +61,21 @@ def note_given(
     book.given.append((account.member, event_id, row))
 
 
+def given_rows(book: Book, member: bytes, event_id: str) -> list[bytes]:
+    """Return what was noted of an event that is about to be remembered: it is written with it."""
+    rows: list[bytes] = []
+    others: list[tuple[bytes, str, list[Any]]] = []
+    for each in book.given:
+        if each[1] == event_id and each[0] == member:
+            rows.append(dumps(each[2]))
+        else:
+            others.append(each)
+    book.given = others
+    return rows
+
+
 def keep_given(book: Book) -> None:
-    """Write what was noted, behind the ids of the events."""
+    """Write what was noted besides, behind the ids of the events."""
     for member, event_id, row in book.given:
         book.memory.add_given(member, event_id, dumps(row))
     book.given = []

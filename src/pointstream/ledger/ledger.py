@@ -63,7 +63,7 @@ from pointstream.ledger.earning import (
     referral_registered,
 )
 from pointstream.ledger.errors import LedgerError
-from pointstream.ledger.given import keep_given
+from pointstream.ledger.given import given_rows, keep_given
 from pointstream.ledger.members import member_recorded
 from pointstream.ledger.memory import Memory
 from pointstream.ledger.messages import Message
@@ -301,11 +301,12 @@ class Ledger:
                 # Remembered like all commands, but not under the member's id.
                 keep_erasure(book, account, digest, decision.result["seq"])
             else:
-                memory.keep_event(
-                    member, event_id, digest, dumps(decision.result), occurred_ms=occurred_ms
-                )
+                given = given_rows(book, member, event_id) if book.given else ()
+                answer = dumps(decision.result)
+                memory.keep_event(member, event_id, digest, answer, given, occurred_ms=occurred_ms)
         elif decision.outcome in _REMEMBERED:
-            memory.keep_event(member, event_id, digest, occurred_ms=occurred_ms)
+            given = given_rows(book, member, event_id) if book.given else ()
+            memory.keep_event(member, event_id, digest, b"", given, occurred_ms=occurred_ms)
         memory.sweep()
         return self._finish(decision)
 

@@ -8,7 +8,7 @@ no decision.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pointstream.ledger.codec import decode_order, remembered, remembered_until_ms
@@ -62,10 +62,11 @@ class Memory:
         event_id: str,
         digest: bytes,
         answer: bytes = b"",
+        given: Sequence[bytes] = (),
         *,
         occurred_ms: int = 0,
     ) -> None:
-        """Remember an event, and the answer if it was a command.
+        """Remember an event, the answer if it was a command, and what it gave, each thing apart.
 
         One dated ahead is remembered from its own date: a command that is forgotten must have
         become too old to be taken again.
@@ -73,7 +74,7 @@ class Memory:
         since_ms = max(self.now_ms, occurred_ms)
         self.put(
             event_key(member, event_id),
-            remembered(since_ms + self._window_ms, digest + answer),
+            remembered(since_ms + self._window_ms, digest + _GIVEN.join((answer, *given))),
         )
 
     def keep_answer(self, member: bytes, event_id: str, answer: bytes) -> None:

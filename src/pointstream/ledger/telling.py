@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pointstream.contracts.detectors import Entity
 from pointstream.contracts.inputs import MemberEvent, ReferralFirstOrder, ReferralRegistered
-from pointstream.fraud.compile import Watchers
+from pointstream.fraud.compile import Plan, Watchers
 from pointstream.fraud.sighting import Sighting
 from pointstream.fraud.watch import Watch
 from pointstream.ledger.book import Book
@@ -20,36 +20,33 @@ __all__ = ["take_notes", "tell_elsewhere"]
 
 
 def tell_elsewhere(
-    book: Book, event: MemberEvent, seen: Sighting, watchers: Watchers, watch: Watch
+    book: Book, event: MemberEvent, seen: Sighting, watchers: Watchers, plan: Plan, watch: Watch
 ) -> bool:
     """Tell the owners of other keys what they must know of an event that was taken.
 
     Returns whether what is remembered of the member has changed.
     """
-    elsewhere = watchers.elsewhere
-    if elsewhere.tallies:
+    if plan.tallied:
         count(book, event, seen, watchers)
     changed = False
-    device, ip = event.device_id, event.ip
-    if elsewhere.sees and (device is not None or ip is not None):
-        if seen.type not in elsewhere.device_types:
-            device = None
-        if seen.type not in elsewhere.network_types:
-            ip = None
-        allow = watchers.allow
-        if not allow.empty:
+    device = event.device_id if plan.at_device else None
+    ip = event.ip if plan.in_network else None
+    if device is not None or ip is not None:
+        if watchers.allows:
+            allow = watchers.allow
             if allow.of(Entity.DEVICE, device, seen.at_ms) is not None:
                 device = None
             if allow.of(Entity.IP, ip, seen.at_ms) is not None:
                 ip = None
         if device is not None or ip is not None:
-            see(book, watch.presence, seen, device or "", ip or "", elsewhere)
+            see(book, watch.presence, seen, device or "", ip or "", watchers.elsewhere)
             changed = True
-    if elsewhere.refers:
-        if isinstance(event, ReferralRegistered | ReferralFirstOrder):
+    if plan.refers:
+        # One class and not the union of two: models answer `isinstance` in Python.
+        if type(event) is ReferralRegistered or type(event) is ReferralFirstOrder:
             refer(book, seen.member_id, watch, event, seen.at_ms)
             changed = True
-        if event.device_id is not None and watch.told:
+        if event.device_id is not None and ("to" in watch.told or "by" in watch.told):
             device_seen(book, seen.member_id, watch, event.device_id, seen.at_ms)
             changed = True
     return changed

@@ -24,7 +24,6 @@ from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, MovementType, Role
 from pointstream.contracts.wire import dumps
 from pointstream.fraud.compile import Plan, Watchers
-from pointstream.fraud.local import measured
 from pointstream.fraud.sighting import Detected, Sighting
 from pointstream.fraud.watch import Watch
 from pointstream.ledger.answers import wallet_of
@@ -95,7 +94,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
     watch = watch_of(book, account.member)
     trips = not watchers.allows or not _allowed(watchers, Entity.MEMBER, member_id, event)
     looked = Looked(watchers, plan, watch, seen, account.parked, trips)
-    if isinstance(event, CommandEnvelope):
+    if plan.commanded and isinstance(event, CommandEnvelope):
         if plan.steps or plan.points:
             seen.points = points_of(book, account, event)
         if plan.steps and trips:
@@ -106,7 +105,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
         denied = _denied(watchers, event, occurred_ms)
         if denied is not None:
             _refuse(book, looked, denied)
-    for detector in plan.before:
+    for detector in plan.before[2 * (place is not None) + (device is not None)]:
         detected = detector.look(seen, watch)
         if detected is not None and _counts(watchers, detected, event):
             looked.found.append(_suspicion(detected, seen))
@@ -118,7 +117,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
 def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> None:
     """Raise what was found about an event that was taken, and remember the event."""
     plan, watch, seen = looked.plan, looked.watch, looked.seen
-    if plan.points and not isinstance(event, CommandEnvelope):
+    if plan.points and not plan.commanded:
         seen.points = _earned(book)
     if plan.returns and (looked.parked or event.type != "order.paid"):
         _returned(book, account, event, seen)
@@ -128,7 +127,7 @@ def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> No
             if detected is not None and _counts(looked.watchers, detected, event):
                 looked.found.append(_suspicion(detected, seen))
     changed = _remember(looked.watchers, plan, watch, seen)
-    if plan.tells and tell_elsewhere(book, event, seen, looked.watchers, watch):
+    if plan.tells and tell_elsewhere(book, event, seen, looked.watchers, plan, watch):
         changed = True
     if changed:
         write_watch(book, account.member, watch)
@@ -151,36 +150,27 @@ def join_watch(book: Book, member: bytes, value: bytes) -> None:
 def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> bool:
     """Add an event to what is remembered; whether there was anything to add."""
     changed = False
-    late_ms = seen.now_ms if seen.now_ms > seen.at_ms else 0
-    if plan.rows or seen.device is not None:
-        row = [
-            seen.at_ms,
-            seen.kind,
-            seen.money_minor,
-            seen.points,
-            seen.event_id,
-            seen.device,
-            late_ms,
-        ]
-        watch.add_row(row, seen.now_ms, watchers.rows_ms)
+    at_ms, now_ms, device = seen.at_ms, seen.now_ms, seen.device
+    late_ms = now_ms if now_ms > at_ms else 0
+    row = [at_ms, seen.kind, seen.money_minor, seen.points, seen.event_id, device, late_ms]
+    if plan.rows or device is not None:
+        watch.add_row(row, now_ms, watchers.rows_ms)
         changed = True
-    if seen.device is not None:
-        watch.see_device(seen.device, seen.at_ms)
-        changed = True
+    if device is not None:
+        watch.see_device(device, at_ms)
     if seen.place is not None:
-        place = [seen.at_ms, *seen.place, seen.event_id, late_ms]
-        watch.add_place(place, seen.now_ms, watchers.places_ms)
+        place = [at_ms, *seen.place, seen.event_id, late_ms]
+        watch.add_place(place, now_ms, watchers.places_ms)
         changed = True
     if seen.returned is not None:
         percent, after_ms = seen.refunded_percent, seen.at_ms - seen.paid_ms
         back = [seen.at_ms, seen.returned, seen.event_id, percent, after_ms, late_ms]
         watch.add_return(back, seen.now_ms, watchers.returns_ms)
         changed = True
-    for counter in plan.counters:
-        value = measured(counter.measure, seen)
+    for name, bucket_ms, keep_most, column in plan.counters:
+        value = 1 if column is None else row[column]
         if value:
-            bucket = seen.at_ms // counter.bucket_ms
-            watch.count(counter.name, bucket, value, counter.keep)
+            watch.count(name, at_ms // bucket_ms, value, keep_most)
             changed = True
     if changed and len(watch.counts) > len(watchers.counted):
         watch.forget_counts(watchers.counted)
