@@ -55,6 +55,7 @@ __all__ = [
     "lots_of_rows",
     "remembered",
     "remembered_body",
+    "remembered_bytes",
     "remembered_until_ms",
     "split_lot_key",
     "split_pending_key",
@@ -66,6 +67,13 @@ _UNTIL: Final = slice(1, 9)
 _BODY: Final = 9
 
 
+def _check_version(value: bytes) -> None:
+    if value[0] != VERSION:
+        raise StateCorrupt(
+            f"a stored value has codec version {value[0]}, this program reads {VERSION}"
+        )
+
+
 def encode_list(values: list[Any]) -> bytes:
     """Return a value without a time limit."""
     return _VERSION_BYTE + dumps(values)
@@ -73,10 +81,7 @@ def encode_list(values: list[Any]) -> bytes:
 
 def decode_list(value: bytes, start: int = 1) -> list[Any]:
     """Return what a value holds from a byte on. Raises `StateCorrupt`."""
-    if value[0] != VERSION:
-        raise StateCorrupt(
-            f"a stored value has codec version {value[0]}, this program reads {VERSION}"
-        )
+    _check_version(value)
     decoded = loads(value[start:])
     if type(decoded) is not list:
         raise StateCorrupt("a stored value is not a list")
@@ -96,6 +101,12 @@ def remembered_until_ms(value: bytes) -> int:
 def remembered_body(value: bytes) -> list[Any]:
     """Return what a remembered value says besides until when it counts. Raises `StateCorrupt`."""
     return decode_list(value, _BODY)
+
+
+def remembered_bytes(value: bytes) -> bytes:
+    """Return the same, not decoded. Raises `StateCorrupt`."""
+    _check_version(value)
+    return value[_BODY:]
 
 
 def encode_account(account: Account) -> bytes:

@@ -22,13 +22,12 @@ from typing import Any, Final
 from pointstream.contracts.detectors import Denied, Entity
 from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, MovementType, Role
-from pointstream.contracts.wire import dumps
 from pointstream.fraud.compile import Plan, Watchers
 from pointstream.fraud.sighting import Detected, Sighting
 from pointstream.fraud.watch import Watch
 from pointstream.ledger.answers import wallet_of
 from pointstream.ledger.book import Book
-from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
+from pointstream.ledger.codec import remembered, remembered_bytes, remembered_until_ms
 from pointstream.ledger.consent import points_of
 from pointstream.ledger.moves import spendable
 from pointstream.ledger.records import Account
@@ -152,7 +151,15 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> b
     changed = False
     at_ms, now_ms, device = seen.at_ms, seen.now_ms, seen.device
     late_ms = now_ms if now_ms > at_ms else 0
-    row = [at_ms, seen.kind, seen.money_minor, seen.points, seen.event_id, device, late_ms]
+    row: list[Any] = [
+        at_ms,
+        seen.kind,
+        seen.money_minor,
+        seen.points,
+        seen.event_id,
+        device,
+        late_ms,
+    ]
     if plan.rows or device is not None:
         watch.add_row(row, now_ms, watchers.rows_ms)
         changed = True
@@ -191,14 +198,14 @@ def watch_of(book: Book, member: bytes) -> Watch:
 
 
 def _decoded(value: bytes) -> Watch:
-    return Watch.of_fields(remembered_body(value), remembered_until_ms(value))
+    return Watch(remembered_bytes(value), remembered_until_ms(value))
 
 
 def write_watch(book: Book, member: bytes, watch: Watch, until_ms: int = 0) -> None:
     """Write what is remembered of a member; after an event, from now on for `KEPT_MS`."""
     new = not watch.until_ms
     watch.until_ms = until_ms or book.now_ms + KEPT_MS
-    value = remembered(watch.until_ms, dumps(watch.fields()))
+    value = remembered(watch.until_ms, watch.body())
     if new:
         book.memory.put(watch_key(member), value)
     else:
