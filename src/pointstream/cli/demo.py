@@ -50,6 +50,7 @@ DEMO_EXAMPLES = examples(
 
 _REDELIVERED = 0.02
 _DAYS = 28  # commands older than 30 days are not taken any more
+_FLAGS_SHOWN = 5
 _LINE_EVERY_SECONDS = 2.0
 
 
@@ -242,6 +243,16 @@ def _tell(result: DemoResult) -> None:
     for code, count in sorted(result.letters.by_code.items()):
         letters.add_row(code, f"{count:,}", Text(result.letters.examples[code].message))
     console.print(letters)
+
+    if result.flags:
+        flags = Table(title="Suspicions (pointstream review list)", title_justify="left")
+        flags.add_column("detector", no_wrap=True)
+        flags.add_column("what it found", overflow="fold")
+        for flag in result.flags[:_FLAGS_SHOWN]:
+            flags.add_row(Text(flag.latest["detector"]), Text(flag.raised["explanation"]))
+        console.print(flags)
+        if len(result.flags) > _FLAGS_SHOWN:
+            console.print(f"{len(result.flags):,} in all.")
 
     console.print("Proof, read back with a plain read-committed consumer", style="bold")
     for name, holds, says in result.checks():

@@ -20,6 +20,7 @@ from pointstream.operations.letters import DeadLetters, read_dead_letters
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.reconcile import CHECKS, Proof, reconcile
+from pointstream.operations.reviews import Flag, read_flags
 from pointstream.operations.settings import Settings
 from pointstream.operations.workers import WorkerGroup
 
@@ -74,6 +75,8 @@ class DemoResult:
     missing_letters: Counter[str] = field(default_factory=Counter)
     """Bad records that did not come back byte for byte, by the code they should have."""
     unexpected_letters: Counter[str] = field(default_factory=Counter)
+    flags: list[Flag] = field(default_factory=list)
+    """What detectors found, in the order in which they did."""
 
     @property
     def per_second(self) -> float:
@@ -127,6 +130,14 @@ class DemoResult:
                 }
                 for code, count in self.letters.by_code.most_common()
             },
+            "fraud_flags": [
+                {
+                    "flag_id": flag.latest["flag_id"],
+                    "detector": flag.latest["detector"],
+                    "explanation": flag.raised["explanation"],
+                }
+                for flag in self.flags
+            ],
             "lag": self.lag,
             "seconds": round(self.seconds, 3),
             "publishing_seconds": round(self.publishing_seconds, 3),
@@ -181,6 +192,7 @@ async def run_demo(
     result.proof = await reconcile(access, prefix)
     async with CommittedReader(access) as reader:
         result.letters = await read_dead_letters(reader, prefix, keep_contents=True)
+        result.flags = list((await read_flags(reader, prefix)).values())
     match_letters(result, faulty)
     return result
 
