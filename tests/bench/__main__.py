@@ -33,6 +33,7 @@ from pointstream.operations.broker import broker_for_run
 from pointstream.operations.generate import Generated, StreamPlan, generate
 from pointstream.operations.lag import GroupProgress, input_topics
 from pointstream.operations.ports import free_port
+from pointstream.operations.programme import load_programme
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.settings import Settings
 from pointstream.operations.topics import wanted_topics
@@ -120,6 +121,11 @@ class Bench:
         self.stream = list(generate(plan_of(events)))
         self.small = self.stream[: max(2000, len(self.stream) // _STOCK_SHARE)]
         self._turn = 0
+        # What watching costs is another bench's (`make bench-fraud`), and what it tells other
+        # partitions a stock Faust agent has no way to send.
+        self._programme = directory / "programme.yaml"
+        programme = load_programme().model_copy(update={"fraud": None})
+        self._programme.write_text(programme.model_dump_json(), encoding="utf-8")
 
     def _settings(self) -> Settings:
         self._turn += 1
@@ -129,6 +135,7 @@ class Bench:
             topic_prefix=f"bench{self._turn}.",
             partitions=PARTITIONS,
             data_dir=self.directory / str(self._turn),
+            programme_file=self._programme,
             session_timeout_ms=10_000,
         )
 
@@ -163,7 +170,7 @@ class Bench:
                 [
                     sys.executable, "-m", "tests.bench.stock_faust", self.servers,
                     settings.app_id, settings.topic_prefix, str(PARTITIONS),
-                    str(settings.data_dir), str(free_port()),
+                    str(settings.data_dir), str(free_port()), str(self._programme),
                 ],
                 stdout=log,
                 stderr=log,

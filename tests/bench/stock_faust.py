@@ -50,7 +50,13 @@ class TableState:
 
 
 def build(
-    servers: str, app_id: str, prefix: str, partitions: int, data_dir: str, port: int
+    servers: str,
+    app_id: str,
+    prefix: str,
+    partitions: int,
+    data_dir: str,
+    port: int,
+    programme_file: str,
 ) -> faust.App:
     """The app."""
     app = faust.App(
@@ -70,7 +76,7 @@ def build(
     table = app.Table("state", partitions=partitions, key_type=bytes, value_type=bytes)
     # A Table keeps the keys of each partition apart, and so must what stands beside it.
     states = [TableState(table) for _ in range(partitions)]
-    programme = compile_programme(load_programme())
+    programme = compile_programme(load_programme(programme_file))
     processors = [
         PointsProcessor(Ledger(programme), partitions=partitions, prefix=prefix)
         for _ in range(partitions)
@@ -120,9 +126,9 @@ def _named(work: object, suffix: str) -> object:
 
 
 if __name__ == "__main__":
-    servers, app_id, prefix, partitions, data_dir, port = sys.argv[1:]
+    servers, app_id, prefix, partitions, data_dir, port, programme_file = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING)
-    app = build(servers, app_id, prefix, int(partitions), data_dir, int(port))
+    app = build(servers, app_id, prefix, int(partitions), data_dir, int(port), programme_file)
     faust.Worker(
         app, loglevel=logging.WARNING, override_logging=False, redirect_stdouts=False, quiet=True
     ).execute_from_commandline()
