@@ -48,11 +48,16 @@ def detectors(*content: dict[str, Any], version: int = 1, **fields: Any) -> dict
     return {"id": "base", "version": version, "detectors": list(content), **fields}
 
 
-def watched(*content: dict[str, Any]) -> Programme:
+def watched(*content: dict[str, Any], **more: Any) -> Programme:
     """A programme with check-ins, and these detectors if any."""
     rules = {**spend(), "rules": [*spend()["rules"], CHECK_IN]}
     fraud = {"detector_sets": [detectors(*content)]} if content else None
-    fields = {"id": "test", "rule_sets": [rules], "budgets": [{"id": "autumn", "points": 100}]}
+    fields = {
+        "id": "test",
+        "rule_sets": [rules],
+        "budgets": [{"id": "autumn", "points": 100}],
+        **more,
+    }
     return Programme.model_validate({**fields, **({} if fraud is None else {"fraud": fraud})})
 
 
@@ -226,6 +231,30 @@ def test_detectors_of_devices_are_told_what_they_were_told() -> None:
     assert found.as_recorded == 0
     assert lines(flags) == {("crowd", "hold"): (1, 1, 1, 0, 0)}
     assert flags.held() == (400, 400)
+
+
+def test_points_that_were_waiting_already_are_counted_once() -> None:
+    """Given points that take two days to become spendable, when a detector of members and one of
+    devices are tried, then what was under review from the first moment and what came under it
+    while it was waiting count once each."""
+    past = Past(watched(wallets=[{"id": "points", "activation": {"after": "P2D"}}]))
+    members = [*MEMBERS, *(f"{each}0" for each in MEMBERS)]
+    for number, member in enumerate(members):
+        at_ms = FROM_MS + (1 + number) * MINUTE_MS
+        past.order(at_ms, member, f"o{number}", 100, device_id="d-1")
+    past.order(FROM_MS + DAY_MS, MEMBERS[0], "later", 1)
+    dear = {**often(80, id="dear"), "types": ["order.paid"], "measure": "money", "limit": 5_000}
+
+    found, flags = backtest(past, detectors(crowd(3), dear))
+
+    assert found.sound, verdict_words(found)
+    by_detector = {line.detector: line.held_would_be for line in flags.lines()}
+    assert by_detector["crowd"] + by_detector["dear"] == 400
+    assert by_detector["dear"] == 400
+
+    _, flags = backtest(past, detectors(crowd(3)))
+
+    assert flags.held() == (0, 400)
 
 
 def test_a_set_of_another_id_stands_beside_the_real_one() -> None:
