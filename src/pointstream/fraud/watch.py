@@ -8,10 +8,9 @@ there was, never more.
 An event that came late is kept from when it came: of a burst that is late as a whole, each event
 finds the others.
 
-It is stored in parts, JSON each, on lines of their own. A part is decoded when it is asked for, and
-between two events of a member all of it is one value of bytes: thousands of members are held, and
-to go through all the small objects of one that was not used for long takes longer than to decode
-what an event needs.
+It is stored as two lines of JSON; the second is the member's `presence`, decoded only where it is
+asked for. Between two events of a member both are bytes: thousands of members are held, and to go
+through the small objects of one that was not used for long takes longer than to make them anew.
 """
 
 from __future__ import annotations
@@ -57,79 +56,81 @@ PERCENT, AFTER_MS = 3, 4
 Row = list[Any]
 
 
-_PARTS: Final = {
-    name: place
-    for place, name in enumerate(("rows", "places", "devices", "returns", "counts", "told"))
-}
-_PRESENCE: Final = len(_PARTS)
-_EMPTY: Final = b"[]\n[]\n[]\n[]\n{}\n{}\n[{},{},[]]"
-
-
 class Watch:
-    """What is remembered of one member."""
+    """What is remembered of one member. After `body` nothing of it is there until `open`."""
 
-    __slots__ = ("_body", "_open", "_parts", "_presence", *_PARTS, "until_ms")
+    __slots__ = (
+        "_body",
+        "_presence",
+        "_seen",
+        "counts",
+        "devices",
+        "places",
+        "returns",
+        "rows",
+        "told",
+        "until_ms",
+    )
 
-    rows: list[Row]
-    """Events, by time."""
-    places: list[list[Any]]
-    """Where the member was: time, latitude, longitude, event id, and when it was taken."""
-    devices: list[list[Any]]
-    """Device, when it was first seen, when it was last seen."""
-    returns: list[list[Any]]
-    """Returned orders: when, what stands for the order, event id, percent, how long after it was
-    paid, and when it was taken."""
-    counts: dict[str, list[list[int]]]
-    """By what is counted: numbers of buckets, in rising order, and their sums."""
-    told: dict[str, Any]
-    """What others told of this member, or were told: the ledger's `referring`."""
-
-    def __init__(self, body: bytes = _EMPTY, until_ms: int = 0) -> None:
-        """`body` is what `body` returned."""
-        self.until_ms = until_ms
+    def __init__(self) -> None:
+        self.until_ms = 0
         """Until when all of it counts."""
-        self._body = body
-        self._parts: list[bytes] | None = None
-        self._open: list[str] = []
-        """The names of the parts that are decoded, and may have changed since."""
+        self.rows: list[Row] = []
+        """Events, by time."""
+        self.places: list[list[Any]] = []
+        """Where the member was: time, latitude, longitude, event id, and when it was taken."""
+        self.devices: list[list[Any]] = []
+        """Device, when it was first seen, when it was last seen."""
+        self.returns: list[list[Any]] = []
+        """Returned orders: when, what stands for the order, event id, percent, how long after it
+        was paid, and when it was taken."""
+        self.counts: dict[str, list[list[int]]] = {}
+        """By what is counted: numbers of buckets, in rising order, and their sums."""
+        self.told: dict[str, Any] = {}
+        """What others told of this member, or were told: the ledger's `referring`."""
         self._presence: Presence | None = None
+        self._seen = b""
+        self._body = b""
 
-    def __getattr__(self, name: str) -> Any:
-        # Only called for what is not there: a part that is not decoded yet.
-        place = _PARTS.get(name)
-        if place is None:
-            raise AttributeError(name)
-        value = loads(self._encoded()[place])
-        setattr(self, name, value)
-        self._open.append(name)
-        return value
+    @classmethod
+    def of_body(cls, body: bytes, until_ms: int) -> Watch:
+        """Return what was stored."""
+        watch = cls()
+        watch.until_ms = until_ms
+        watch._body = body
+        return watch.open()
 
     @property
     def presence(self) -> Presence:
         """Where the member was seen, as far as others count it."""
         if self._presence is None:
-            self._presence = Presence(loads(self._encoded()[_PRESENCE]))
+            self._presence = Presence(loads(self._seen) if self._seen else None)
         return self._presence
 
     def body(self) -> bytes:
-        """Return all of it as it is stored, and forget what is decoded until it is asked for."""
-        parts = self._encoded()
-        for name in self._open:
-            parts[_PARTS[name]] = dumps(getattr(self, name))
-            delattr(self, name)
-        self._open.clear()
+        """Return what `of_body` makes this of again, and keep no more than that until `open`."""
         if self._presence is not None:
-            parts[_PRESENCE] = dumps(self._presence.row())
+            self._seen = dumps(self._presence.row())
             self._presence = None
-        self._body = body = b"\n".join(parts)
-        self._parts = None
-        return body
+        main = dumps([self.rows, self.places, self.devices, self.returns, self.counts, self.told])
+        self._body = b"%b\n%b" % (main, self._seen)
+        del self.rows, self.places, self.devices, self.returns, self.counts, self.told
+        return self._body
 
-    def _encoded(self) -> list[bytes]:
-        parts = self._parts
-        if parts is None:
-            parts = self._parts = self._body.split(b"\n")
-        return parts
+    def open(self) -> Watch:
+        """Have everything at hand, if it is not."""
+        if self._body:
+            main, _, self._seen = self._body.partition(b"\n")
+            (
+                self.rows,
+                self.places,
+                self.devices,
+                self.returns,
+                self.counts,
+                self.told,
+            ) = loads(main)
+            self._body = b""
+        return self
 
     def add_row(self, row: Row, now_ms: int, keep_ms: int) -> None:
         """Note an event; forget those that no later event can be held against.

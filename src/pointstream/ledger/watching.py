@@ -115,7 +115,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
 
 def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> None:
     """Raise what was found about an event that was taken, and remember the event."""
-    plan, watch, seen = looked.plan, looked.watch, looked.seen
+    plan, watch, seen = looked.plan, looked.watch.open(), looked.seen
     if plan.points and not plan.commanded:
         seen.points = _earned(book)
     if plan.returns and (looked.parked or event.type != "order.paid"):
@@ -194,11 +194,11 @@ def watch_of(book: Book, member: bytes) -> Watch:
     if watch.until_ms and watch.until_ms <= book.now_ms:
         # The sweep may have been by or not: it is over in any case.
         watch = book.watches[member] = Watch()
-    return watch
+    return watch.open()
 
 
 def _decoded(value: bytes) -> Watch:
-    return Watch(remembered_bytes(value), remembered_until_ms(value))
+    return Watch.of_body(remembered_bytes(value), remembered_until_ms(value))
 
 
 def write_watch(book: Book, member: bytes, watch: Watch, until_ms: int = 0) -> None:
