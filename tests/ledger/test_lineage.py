@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from flags_support import flagging, new_ledger, review, suspicion, watched
 from ledger_support import SPEND, Bench, programme, rule
+from tiers_support import ladder, tier
 
 from pointstream.ledger import Outcome
+from pointstream.ledger.book import Book
+from pointstream.ledger.given import given_by
 from pointstream.ledger.lineage import DEPTH
 from pointstream.ledger.messages import Message
 from pointstream.ledger.suspicion import flag_id_of
@@ -326,3 +329,18 @@ def test_a_link_that_never_was_is_passed_over() -> None:
     bench.arrive(Message("lineage.followed", "m2", body))
     assert bench.decisions[-1].outcome is Outcome.NOTHING_DESCENDED
     assert places(bench, "m2") == (1, 0, 0)
+
+
+def test_what_an_event_gave_by_a_tier_is_kept_with_it_at_once() -> None:
+    """A review finds the bonus when the process ended right after the event."""
+    bench = Bench(watched(SPEND, ladders=[ladder(tier("gold", 1_000, bonus={"points": 70}))]))
+    bench.order("o1", 1_000, event_id="e1")
+    bench.restart()
+    found: list[int] = []
+
+    def look(book: Book) -> None:
+        found.extend(one.points for one in given_by(book, book.account("m1", b"m1"), "e1"))
+
+    bench.open_for(look)
+
+    assert found == [1_000, 70]

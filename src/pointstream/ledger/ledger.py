@@ -413,11 +413,11 @@ class Ledger:
         book.suspect = ()
         if book.came_back:
             hold_again(book)
-        if book.given:
-            keep_given(book)
         book.step_up = None
         if book.measured:
             settle(book)
+        if book.given:
+            keep_given(book)
         if book.entries:
             decision.entries = book.entries
             book.entries = []
