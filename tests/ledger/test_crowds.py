@@ -263,3 +263,19 @@ def test_nothing_is_kept_of_a_device_for_longer_than_it_counts() -> None:
     bench.later(40)
     bench.check_in("m5", device_id="D1", occurred_ms=START_MS + HOUR_MS)
     assert bench.flags == []
+
+
+def test_a_late_event_at_a_device_and_an_address_that_are_new_is_taken() -> None:
+    """Of all places where a member was, those of a late event are the oldest: they stay known while
+    it is handled, however many newer ones there are."""
+    addresses = {**FARM, "id": "addresses", "entity": "ip24"}
+    bench = Bench(watched(FARM, addresses))
+    bench.later(1)
+    for nth in range(20):
+        bench.check_in(device_id=f"d{nth}", ip=f"198.51.{nth}.1")
+    late_ms = bench.now_ms - HOUR_MS
+    for nth in range(6):
+        who = "m1" if not nth else f"late{nth}"
+        bench.check_in(who, device_id="D", ip="203.0.113.9", occurred_ms=late_ms)
+    found = {flag["entity_id"]: flag["observed"] for flag in bench.flags}
+    assert found == {"D": 6, "203.0.113.0/24": 6}

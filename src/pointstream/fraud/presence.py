@@ -99,10 +99,11 @@ class Presence:
         recent.append([at_ms, event_id, type, device, ip, points, money_minor])
         if len(recent) > RECENT_MAX:
             del recent[0]
-        if device:
-            self._be_at("d" + device, at_ms)
-        if ip:
-            self._be_at("i" + ip, at_ms)
+        here = ("d" + device if device else "", "i" + ip if ip else "")
+        for name in here:
+            if name:
+                self._be_at(name, at_ms)
+        self._bound(here)
 
     def tell(self, member_id: str, name: str, bursts: Sequence[Burst] = ()) -> Telling | None:
         """Return what must be told of the event noted last, which was at a place; if anything.
@@ -167,13 +168,13 @@ class Presence:
         if name[0] == "i":
             address = address_of(name[1:])
             place += [address.ip, address.network] if address is not None else ["", ""]
-        self._bound(name)
 
-    def _bound(self, new: str = "") -> None:
-        """Forget where the member was not seen for the longest time."""
+    def _bound(self, here: Sequence[str] = ()) -> None:
+        """Forget where the member was not seen for the longest time; not where it is `here`, which
+        may be of a time before all others."""
         places = self.places
         while len(places) > PLACES_MAX:
-            oldest = min((place[_LAST], name) for name, place in places.items() if name != new)
+            oldest = min((place[_LAST], name) for name, place in places.items() if name not in here)
             del places[oldest[1]]
 
     def _events_at(self, by: str) -> list[tuple[str, list[Any]]]:
