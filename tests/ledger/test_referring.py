@@ -263,3 +263,17 @@ def test_a_detector_of_referrers_counts_referrals_only() -> None:
         more = {"limit": 3, "within": "PT1H"} if kind == "velocity" else {"floor": 10}
         with pytest.raises(ValidationError, match="a referrer has referrals only"):
             watched(detector(kind, entity="referrer", types=["order.paid"], **more))
+
+
+def test_a_referral_that_is_told_again_and_again_takes_no_more_room() -> None:
+    """Whoever repeats one under new ids fills nobody's memory, and hides no first order."""
+    bench = Bench(watched(RING))
+    for nth in range(50):
+        refer(bench, "a", "b", event_id=f"first-{nth:02}")
+    size = len(bench.books()[b"Ga"])
+    for nth in range(50):
+        refer(bench, "a", "b", event_id=f"again-{nth:02}")
+    assert len(bench.books()[b"Ga"]) == size
+    first_order(bench, "a", "b")
+    refer(bench, "b", "a")
+    assert withheld(bench, "a") == (0, 120)

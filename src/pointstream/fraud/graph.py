@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 __all__ = [
     "CHAINS_MAX",
+    "EVENTS_MAX",
     "LENGTH_MAX",
     "REFEREES_MAX",
     "Chain",
@@ -38,6 +39,9 @@ LENGTH_MAX: Final = 5
 
 CHAINS_MAX: Final = 32
 """Mostly a member has one referrer, and so one chain."""
+
+EVENTS_MAX: Final = 8
+"""So many events of one referral are known; two of them earn."""
 
 REFEREES_MAX: Final = 128
 """News go on to so many: one who refers more people is told of no circle through the oldest."""
@@ -75,9 +79,20 @@ class Referral:
     referee: str
     at_ms: int
     event_ids: list[str]
-    """Of the referral, and of the referee's first order."""
+    """Of the referral, and of the referee's first order; at most `EVENTS_MAX`."""
     suspicions: list[Any] = field(default_factory=list)
     """What this referral is suspected of, as the ledger keeps it."""
+
+    def note(self, event_id: str, *, earned: bool) -> None:
+        """Note one more event about it. There can be any number that say the same again; when there
+        are many, only one that earned something is noted. The first names the referral."""
+        if event_id in self.event_ids:
+            return
+        if len(self.event_ids) >= EVENTS_MAX:
+            if not earned:
+                return
+            del self.event_ids[1]
+        self.event_ids.append(event_id)
 
 
 @dataclass(slots=True)

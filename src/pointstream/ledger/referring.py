@@ -93,8 +93,7 @@ def refer(
     family = _family(book, member)
     referral = family.referrals.get(event.referee_id)
     if referral is not None:
-        if event.event_id not in referral.event_ids:
-            referral.event_ids.append(event.event_id)
+        referral.note(event.event_id, earned=bool(book.entries))
         for row in referral.suspicions:
             suspect(book, suspicion_of_row(row), [(member_id, event.event_id)], here=member_id)
     else:
