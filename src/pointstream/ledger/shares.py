@@ -27,11 +27,20 @@ __all__ = [
     "put_share",
     "share_of",
     "shares",
+    "stronger",
 ]
 
 EVENTS_PER_MEMBER: Final = 100
 """How many events of one member a flag keeps as its evidence. Points of later ones come under it
 all the same, if they are found out while the event is handled."""
+
+_BY_STRENGTH: Final = (FlagAction.FLAG, FlagAction.HOLD, FlagAction.BLOCK)
+
+
+def stronger(one: FlagAction, other: FlagAction) -> FlagAction:
+    """Return which of two actions does more. What an open flag does never becomes less: its end
+    must know of all that it holds."""
+    return max(one, other, key=_BY_STRENGTH.index)
 
 
 @dataclass(slots=True)

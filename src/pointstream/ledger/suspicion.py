@@ -15,7 +15,7 @@ confirmed the next suspicion is a flag of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from pointstream.ledger.codec import (
 )
 from pointstream.ledger.decision import Decision, Outcome, Source
 from pointstream.ledger.messages import Message
-from pointstream.ledger.shares import EVENTS_PER_MEMBER
+from pointstream.ledger.shares import EVENTS_PER_MEMBER, stronger
 from pointstream.ledger.state import (
     flag_key,
     flag_member_key,
@@ -60,6 +60,8 @@ NAMED_PER_RECORD: Final = 500
 _HOUR_S: Final = 3_600
 _TEXT_MOST: Final = 500
 _RELEASED: Final = "released"
+_ACTION: Final = 2
+"""The place of a flag's action in its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,11 @@ def raise_flag(book: Book, suspicion: Suspicion) -> None:
     owner = owner_key(suspicion.entity_kind, suspicion.entity_id)
     key = open_flag_key(owner.encode(), flag_id)
     value = book.state.get(key)
-    known, told = decode_list(value)[-2:] if value is not None else (0, 0)
+    known, told = 0, 0
+    if value is not None:
+        *row, known, told = decode_list(value)
+        action = stronger(FlagAction(row[_ACTION]), suspicion.action)
+        suspicion = replace(suspicion, action=action)
     joined = False
     by_member: dict[str, list[str]] = {member: [] for member in suspicion.members}
     for member_id, event_id in suspicion.events:

@@ -18,7 +18,7 @@ from pointstream.ledger.codec import (
 from pointstream.ledger.members import PROFILE_FIELDS, birthday_of
 from pointstream.ledger.paying import count_moved_day
 from pointstream.ledger.referring import join_family
-from pointstream.ledger.shares import decode_share, put_share, share_of
+from pointstream.ledger.shares import decode_share, put_share, share_of, stronger
 from pointstream.ledger.state import merged_key, profile_key, under_way_key
 from pointstream.ledger.watching import join_watch
 
@@ -43,6 +43,7 @@ def _share(arrival: Arrival, rest: bytes, value: bytes) -> None:
     book, account, flag_id = arrival.book, arrival.account, rest.decode()
     share, own = decode_share(flag_id, value), share_of(book, account, flag_id)
     if own is not None:
+        share.action = stronger(share.action, own.action)
         share.froze = share.froze or own.froze
         share.bases = {**own.bases, **share.bases}
         share.holds = {**own.holds, **share.holds}

@@ -24,6 +24,7 @@ from pointstream.ledger.shares import (
     put_share,
     share_of,
     shares,
+    stronger,
 )
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.withheld import (
@@ -53,7 +54,8 @@ def withhold(
     `member` is the one that the events name: this one, or one who was merged into it.
     """
     share = share_of(book, account, flag_id) or Share(flag_id, owner, action)
-    share.action = action
+    held_back = share.holds_back
+    action = share.action = stronger(share.action, action)
     new: list[str] = []
     for event_id in events:
         if len(share.bases) >= EVENTS_PER_MEMBER:
@@ -64,6 +66,9 @@ def withhold(
             if base not in share.bases:
                 share.bases[base] = event_id
                 new.append(base)
+    if share.holds_back and not held_back:
+        # It only said so until now.
+        new = list(share.bases)
     if share.holds_back and new:
         _hold_back(book, account, share, new)
     if action is FlagAction.BLOCK and not account.frozen:
