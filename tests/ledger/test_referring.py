@@ -277,3 +277,18 @@ def test_a_referral_that_is_told_again_and_again_takes_no_more_room() -> None:
     first_order(bench, "a", "b")
     refer(bench, "b", "a")
     assert withheld(bench, "a") == (0, 120)
+
+
+def test_a_member_of_a_circle_who_was_erased_is_named_no_more() -> None:
+    """The others' referrals know what they were suspected of, without the one who is forgotten."""
+    bench = Bench(watched(RING))
+    for referrer, referee in (("first", "forgotten"), ("forgotten", "last"), ("last", "first")):
+        refer(bench, referrer, referee)
+    (flag_id,) = {flag["flag_id"] for flag in bench.flags}
+    bench.command("review.reject", "first", flag_id=flag_id, reason="looked")
+    books = bench.books()
+    assert books[b"Glast"].count(b"forgotten") > 1
+    bench.command("account.erase", "forgotten")
+    suspected = bench.books()[b"Glast"].partition(b"members referred")[2]
+    assert b"first, someone erased, last" in suspected
+    assert b"forgotten" not in suspected

@@ -8,6 +8,9 @@ import pytest
 from ledger_support import Bench
 from watch_support import detector, watched
 
+from pointstream.ledger.messages import Message
+from pointstream.ledger.notes import NOTED
+
 SHOP = detector(
     "spike",
     id="shop",
@@ -135,3 +138,25 @@ def test_the_size_of_batches_changes_no_byte(batch: int) -> None:
         return bench.books(), bench.flags
 
     assert run(batch) == run(1)
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_an_erased_member_is_no_evidence_of_a_shop(batch: int) -> None:
+    """What the shop does later raises a flag that does not name who is forgotten."""
+    bench = Bench(watched(SHOP), batch=batch)
+    bench.order("o1", 600, "forgotten", store_id="s1")
+    bench.command("account.erase", "forgotten")
+    bench.order("o2", 500, "m2", store_id="s1")
+    assert [flag["member_ids"] for flag in bench.flags] == [["m2"]]
+    books = bench.books()
+    assert not [key for key in books if b"forgotten" in key + books[key]]
+
+
+def test_sums_of_a_shop_stay_numbers_that_can_be_written() -> None:
+    """However much money events say: one more of them must not stop the partition."""
+    bench = Bench(watched({**SHOP, "measure": "money"}))
+    name = ["\x01store\x01s1", "tally", "shop"]
+    note = [*name, bench.now_ms // 86_400_000, 2**62, bench.now_ms, [[1, "m1", "e1"]], bench.now_ms]
+    for _ in range(5):
+        bench.arrive(Message(NOTED, None, {"notes": [note]}))
+    assert {flag["observed"] for flag in bench.flags} == {2**53 - 1}

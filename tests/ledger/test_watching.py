@@ -421,3 +421,12 @@ def test_events_of_two_members_who_were_merged_count_together(batch: int) -> Non
     assert bench.flags == []
     bench.check_in(occurred_ms=START_MS + 50_000)
     assert [flag["observed"] for flag in bench.flags] == [11]
+
+
+@pytest.mark.parametrize("listed", ["203.0.113.7", "203.0.113.0/24", "::ffff:203.0.113.7"])
+@pytest.mark.parametrize("written", ["203.0.113.7", "::ffff:203.0.113.7", " 203.0.113.7 "])
+def test_an_address_is_on_a_list_however_it_is_written(listed: str, written: str) -> None:
+    """Nobody gets past a list by writing an address in another way."""
+    bench = Bench(watched(deny=[{"entity": "ip", "id": listed, "action": "hold"}]))
+    bench.check_in(ip=written)
+    assert [flag["detector"] for flag in bench.flags] == ["deny_list"]

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar
 
 from pointstream.contracts.detectors import Entity, Listed
 from pointstream.contracts.wire import epoch_ms
+from pointstream.fraud.networks import address_of
 
 __all__ = ["Lists"]
 
@@ -26,17 +27,25 @@ class Lists(Generic[L]):
             if each.entity is Entity.IP and "/" in each.id:
                 self._networks.append((ip_network(each.id, strict=False), until_ms, each))
                 continue
-            known = self._single.get((each.entity, each.id))
+            name = _written(each.entity, each.id)
+            known = self._single.get((each.entity, name))
             if known is None or (
                 known[0] is not None and (until_ms is None or until_ms > known[0])
             ):
-                self._single[each.entity, each.id] = (until_ms, each)
+                self._single[each.entity, name] = (until_ms, each)
         self.empty: Final = not self._single and not self._networks
+        self._addresses: Final = bool(self._networks) or any(
+            entity is Entity.IP for entity, _ in self._single
+        )
 
     def of(self, entity: Entity, id: str | None, at_ms: int) -> L | None:
         """Return what lists an entity at a moment, or None. No id is on no list."""
         if self.empty or id is None:
             return None
+        if entity is Entity.IP:
+            if not self._addresses:
+                return None
+            id = _written(entity, id)
         found = self._single.get((entity, id))
         if found is not None and _holds(found[0], at_ms):
             return found[1]
@@ -53,6 +62,12 @@ class Lists(Generic[L]):
             if ip in network and _holds(until_ms, at_ms):
                 return listed
         return None
+
+
+def _written(entity: Entity, id: str) -> str:
+    """Return an id as it is compared: an address can be written in several ways."""
+    address = address_of(id) if entity is Entity.IP else None
+    return id if address is None else address.ip
 
 
 def _holds(until_ms: int | None, at_ms: int) -> bool:

@@ -35,6 +35,7 @@ __all__ = [
     "POINTS",
     "RETURNS_MAX",
     "ROWS_MAX",
+    "SUM_MAX",
     "Watch",
 ]
 
@@ -45,6 +46,9 @@ ROWS_MAX: Final = 256
 PLACES_MAX: Final = 16
 DEVICES_MAX: Final = 16
 RETURNS_MAX: Final = 64
+
+SUM_MAX: Final = 2**53 - 1
+"""No sum is more than a number that every reader of a flag reads as it was written."""
 
 AT, KIND, MONEY, POINTS, EVENT_ID, DEVICE = range(6)
 """What a row has in which place: time, type, minor units, points, event id, device or None; and
@@ -200,7 +204,7 @@ class Watch:
             return
         last = sums[-1]
         if last[0] == bucket:
-            last[1] += value
+            last[1] = min(last[1] + value, SUM_MAX)
             return
         if last[0] < bucket:
             sums.append([bucket, value])
@@ -209,7 +213,7 @@ class Watch:
             return
         for place in range(len(sums) - 1, -1, -1):
             if sums[place][0] == bucket:
-                sums[place][1] += value
+                sums[place][1] = min(sums[place][1] + value, SUM_MAX)
                 return
             if sums[place][0] < bucket:
                 sums.insert(place + 1, [bucket, value])

@@ -14,6 +14,7 @@ who knows the referrer's devices and its own, whichever came last; the flag is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -118,7 +119,7 @@ def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: in
         return
     told.pop(device, None)
     told[device] = at_ms
-    if len(told) > _DEVICES_MAX:
+    while len(told) > _DEVICES_MAX:
         del told[next(iter(told))]
     for referral in _family(book, member_id.encode()).referrals.values():
         if name_of(referral.referee) is not None:
@@ -330,7 +331,8 @@ def take_renamed(book: Book, watch: Watch, message: Message) -> Decision:
     member = member_id.encode()
     family = _family(book, member)
     before = list(family.chains)
-    if family.rename(old, new):
+    there = family.rename(old, new)
+    if _rename_suspicions(family, old, new) or there:
         _put(book, member, family)
     if family.chains != before:
         for referee in family.referrals:
@@ -340,6 +342,29 @@ def take_renamed(book: Book, watch: Watch, message: Message) -> Decision:
         if row[0] == old:
             row[0] = new
     return Decision(Outcome.REFERRERS_TAKEN)
+
+
+def _rename_suspicions(family: Family, old: str, new: str) -> bool:
+    """Let another name stand for a member in what referrals are suspected of; whether it did.
+
+    A flag of a member who was erased is raised no more.
+    """
+    changed = False
+    for referral in family.referrals.values():
+        rows = []
+        for row in referral.suspicions:
+            suspicion = suspicion_of_row(row)
+            words = _in_words(suspicion.explanation, old, name_of(new) or "someone erased")
+            owner = new if suspicion.entity_id == old else suspicion.entity_id
+            if name_of(owner) is not None:
+                rows.append(suspicion_row(replace(suspicion, entity_id=owner, explanation=words)))
+        changed = changed or rows != referral.suspicions
+        referral.suspicions = rows
+    return changed
+
+
+def _in_words(words: str, old: str, new: str) -> str:
+    return re.sub(rf"(?<![\w-]){re.escape(old)}(?![\w-])", lambda _: new, words)
 
 
 def join_family(book: Book, member_id: str, value: bytes) -> None:

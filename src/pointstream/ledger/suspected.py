@@ -91,7 +91,7 @@ def told_suspicion(book: Book, message: Message) -> Suspicion | Decision:
 
 
 def suspicion_row(suspicion: Suspicion) -> list[Any]:
-    """Return a suspicion as plain lists."""
+    """Return a suspicion as plain lists, the same as when they were stored."""
     return [
         suspicion.detector,
         suspicion.version,
@@ -101,8 +101,8 @@ def suspicion_row(suspicion: Suspicion) -> list[Any]:
         suspicion.observed,
         suspicion.threshold,
         suspicion.window_seconds,
-        suspicion.events,
-        suspicion.members,
+        [list(row) for row in suspicion.events],
+        list(suspicion.members),
         suspicion.explanation,
         suspicion.occurred_ms,
     ]

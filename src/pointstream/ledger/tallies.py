@@ -18,6 +18,7 @@ from pointstream.fraud.compile import Watchers
 from pointstream.fraud.elsewhere import Tallied
 from pointstream.fraud.local import measured
 from pointstream.fraud.sighting import Sighting
+from pointstream.fraud.watch import SUM_MAX, Watch
 from pointstream.fraud.windows import busiest_run
 from pointstream.fraud.words import amount, span
 from pointstream.ledger.book import Book
@@ -27,27 +28,46 @@ from pointstream.ledger.state import entity_key
 from pointstream.ledger.suspected import suspect
 from pointstream.ledger.suspicion import Suspicion, owner_key
 
-__all__ = ["EVIDENCE_BUCKETS", "EVIDENCE_MAX", "TALLY", "count", "take_tallies", "take_tally"]
+__all__ = [
+    "EVIDENCE_BUCKETS",
+    "EVIDENCE_MAX",
+    "SHOPPER_RENAMED",
+    "TALLY",
+    "count",
+    "rename_at_shops",
+    "take_shopper_renamed",
+    "take_tallies",
+    "take_tally",
+]
 
 TALLY: Final = "tally"
+SHOPPER_RENAMED: Final = "shopper.renamed"
 EVIDENCE_MAX: Final = 50
 EVIDENCE_BUCKETS: Final = 3
 
 _DAY_MS: Final = 86_400_000
+_SHOPS: Final = "shops"
+_SHOPS_MAX: Final = 16
+"""So many shops and staff a member remembers that may have it in their evidence."""
 
 Evidence = list[Any]
 """Amount, member_id, event_id."""
 
 
-def count(book: Book, event: MemberEvent, seen: Sighting, watchers: Watchers) -> None:
-    """Add what one event brought to what the owners will be told, where a detector counts it."""
+def count(book: Book, event: MemberEvent, seen: Sighting, watchers: Watchers, watch: Watch) -> bool:
+    """Add what one event brought to what the owners will be told, where a detector counts it.
+
+    Returns whether the member remembers more: who was told, for the case that it is renamed.
+    """
+    told = False
     elsewhere = watchers.elsewhere
     rows = elsewhere.stores_by_type.get(seen.type)
     if rows is not None and event.store_id is not None:
-        _add(book, rows, EntityKind.STORE, event.store_id, seen, watchers)
+        told = _add(book, rows, EntityKind.STORE, event.store_id, seen, watchers, watch)
     rows = elsewhere.staff_by_type.get(seen.type)
     if rows is not None and isinstance(event, CommandEnvelope) and event.actor.role is Role.STORE:
-        _add(book, rows, EntityKind.STAFF, event.actor.id, seen, watchers)
+        told |= _add(book, rows, EntityKind.STAFF, event.actor.id, seen, watchers, watch)
+    return told
 
 
 def take_tallies(book: Book) -> list[Note]:
@@ -67,11 +87,13 @@ def _add(
     entity_id: str,
     seen: Sighting,
     watchers: Watchers,
-) -> None:
+    watch: Watch,
+) -> bool:
     at_ms = seen.at_ms
     if watchers.allow.of(Entity(kind.value), entity_id, at_ms) is not None:
-        return
+        return False
     owner = owner_key(kind, entity_id)
+    added = False
     for tallied in rows:
         value = measured(tallied.detector.measure, seen)
         if value <= 0:
@@ -88,6 +110,46 @@ def _add(
         evidence.append([value, seen.member_id, seen.event_id])
         if len(evidence) > 8 * EVIDENCE_MAX:
             row[2] = _largest(evidence)
+        added = True
+    if not added or owner in watch.told.get(_SHOPS, ()):
+        return False
+    shops = watch.told.setdefault(_SHOPS, {})
+    shops[owner] = at_ms
+    while len(shops) > _SHOPS_MAX:
+        del shops[next(iter(shops))]
+    return True
+
+
+def rename_at_shops(book: Book, watch: Watch, member_id: str, name: str) -> None:
+    """Let another name stand for a member in the evidence of shops and staff."""
+    shops = watch.told.get(_SHOPS, ())
+    # What is not told yet follows the notes.
+    for (owner, _, _), (_, _, evidence, _) in book.tallies.items():
+        if owner in shops:
+            _rename(evidence, member_id, name)
+    for owner in shops:
+        book.notes.append([owner, SHOPPER_RENAMED, member_id, name])
+
+
+def take_shopper_renamed(book: Book, note: Note) -> None:
+    """Let another name stand for a member in the evidence of a shop."""
+    owner, _, member_id, name = note
+    key = entity_key(owner)
+    value = book.state.get(key)
+    if value is None or remembered_until_ms(value) <= book.now_ms:
+        return
+    (known,) = remembered_body(value)
+    for _, shown in known.values():
+        for row in shown:
+            _rename(row[1], member_id, name)
+            row[1] = _largest(row[1])
+    book.state.put(key, remembered(remembered_until_ms(value), dumps([known])))
+
+
+def _rename(evidence: list[Evidence], member_id: str, name: str) -> None:
+    for row in evidence:
+        if row[1] == member_id:
+            row[1] = name
 
 
 def take_tally(book: Book, note: Note) -> None:
@@ -179,13 +241,13 @@ def _count(sums: list[list[int]], bucket: int, value: int, keep: int) -> bool:
     """Add to a bucket, and forget the oldest of more than `keep`; False for one forgotten."""
     for row in sums:
         if row[0] == bucket:
-            row[1] += value
+            row[1] = min(row[1] + value, SUM_MAX)
             return True
     if len(sums) >= keep:
         if bucket < sums[0][0]:
             return False
         del sums[0]
-    sums.append([bucket, value])
+    sums.append([bucket, min(value, SUM_MAX)])
     sums.sort()
     return True
 

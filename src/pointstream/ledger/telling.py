@@ -26,9 +26,7 @@ def tell_elsewhere(
 
     Returns whether what is remembered of the member has changed.
     """
-    if plan.tallied:
-        count(book, event, seen, watchers)
-    changed = False
+    changed = plan.tallied and count(book, event, seen, watchers, watch)
     device = event.device_id if plan.at_device else None
     ip = event.ip if plan.in_network else None
     if device is not None or ip is not None:

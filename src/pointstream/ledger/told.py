@@ -31,7 +31,13 @@ from pointstream.ledger.referring import (
 )
 from pointstream.ledger.suspected import stand_in, told_suspicion
 from pointstream.ledger.suspicion import raise_flag
-from pointstream.ledger.tallies import TALLY, take_tally
+from pointstream.ledger.tallies import (
+    SHOPPER_RENAMED,
+    TALLY,
+    rename_at_shops,
+    take_shopper_renamed,
+    take_tally,
+)
 from pointstream.ledger.watching import KEPT_MS, watch_of, write_watch
 
 __all__ = ["TO_WATCHED", "notes_taken", "renamed", "suspicion_told", "told_member"]
@@ -53,6 +59,8 @@ def notes_taken(book: Book, message: Message, source: Source) -> Decision:
     for note in message.body["notes"]:
         if note[1] == TALLY:
             take_tally(book, note)
+        elif note[1] == SHOPPER_RENAMED:
+            take_shopper_renamed(book, note)
         else:
             take_seen(book, places, note)
     places.write()
@@ -85,7 +93,7 @@ def told_member(book: Book, message: Message, source: Source) -> Decision:
     watch = watch_of(book, member)
     decision = _TO_MEMBER[message.type](book, watch, message)
     # What others tell prolongs nothing: when it came depends on where a batch ended.
-    if watch.until_ms or watch.told:
+    if watch.until_ms or watch.told or watch.presence.asked:
         until_ms = watch.until_ms or message.body["now_ms"] + KEPT_MS
         write_watch(book, member, watch, until_ms)
     return decision
@@ -96,5 +104,7 @@ def renamed(book: Book, account: Account, name: str) -> None:
 
     To be called while what is remembered of the member is still there.
     """
-    rename_everywhere(book, watch_of(book, account.member).presence, account.member_id, name)
+    watch = watch_of(book, account.member)
+    rename_everywhere(book, watch.presence, account.member_id, name)
+    rename_at_shops(book, watch, account.member_id, name)
     rename_in_family(book, account.member_id, name)
