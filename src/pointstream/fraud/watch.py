@@ -239,8 +239,9 @@ class Watch:
         self.places = sorted([*self.places, *other.places], key=_time)[-PLACES_MAX:]
         self.returns = sorted([*self.returns, *other.returns], key=_time)[-RETURNS_MAX:]
         for device, first_ms, last_ms in other.devices:
-            self.see_device(device, first_ms)
+            # The latest first: by the earliest alone it might be the one that is forgotten.
             self.see_device(device, last_ms)
+            self.see_device(device, first_ms)
         for what, sums in other.counts.items():
             longest = max(len(sums), len(self.counted(what)))
             for bucket, value in sums:
