@@ -16,7 +16,7 @@ from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.engine import Record
 from pointstream.engine.task import Commit
 from pointstream.engine.tracing import trace_id_of, trace_of
-from pointstream.ledger import DeadLetter, Source
+from pointstream.ledger import DeadLetter, Ledger, Source
 from pointstream.operations.metrics import Counts
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -109,7 +109,7 @@ def test_an_event_is_named_only_by_what_is_an_id(headers, value, event_id) -> No
 
 def test_a_fault_is_told_with_the_record_it_came_with(job, monkeypatch) -> None:
     """Who has to find out why a worker stops begins with the record."""
-    monkeypatch.setattr("pointstream.agents.processor.decode", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(Ledger, "decide", lambda *_, **__: 1 / 0)
     partition, offset = job.driver.send("points.orders", b"m1", order(), headers=TRACE)
     with capture_logs() as told, pytest.raises(ZeroDivisionError):
         job.driver.run()
