@@ -9,8 +9,6 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.agents.observed import ObservedJob
-from tests.agents.test_processor import NOW_MS, order, publish, stream
 
 from pointstream.engine.driver import CommitFate
 from pointstream.engine.task import Boundary
@@ -18,6 +16,9 @@ from pointstream.ledger import ConservationBreach
 from pointstream.operations.books import StateBooks
 from pointstream.operations.metrics import CATALOGUE, Kind, table
 from pointstream.operations.metrics.histogram import WeightedHistogram
+
+from .observed import ObservedJob
+from .test_processor import NOW_MS, order, publish, stream
 
 README = Path(__file__).parents[2] / "deploy" / "README.md"
 

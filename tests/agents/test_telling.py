@@ -8,8 +8,6 @@ from typing import Any
 import orjson
 import pytest
 from structlog.testing import capture_logs
-from tests.agents.observed import ObservedJob
-from tests.agents.test_processor import NOW_MS, order
 
 from pointstream.agents.telling import WorkerLog, address_of
 from pointstream.contracts.vocabulary import DeadLetterCode
@@ -18,6 +16,9 @@ from pointstream.engine.task import Commit
 from pointstream.engine.tracing import trace_id_of, trace_of
 from pointstream.ledger import DeadLetter, Ledger, Source
 from pointstream.operations.metrics import Counts
+
+from .observed import ObservedJob
+from .test_processor import NOW_MS, order
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACE = (

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from tests.agents.observed import ObservedJob
-from tests.agents.test_metrics import busy
-from tests.agents.test_processor import order
 
 from pointstream.agents.app import CannotStart, build_app, run_worker
 from pointstream.engine.app import StreamApp
@@ -20,6 +17,10 @@ from pointstream.engine.log import Change
 from pointstream.engine.store import MemoryStore
 from pointstream.engine.task import PartitionTask, Phase
 from pointstream.operations.settings import Settings
+
+from .observed import ObservedJob
+from .test_metrics import busy
+from .test_processor import order
 
 TOKEN = "correct-horse-battery-staple"
 BEHIND_TOKEN = ("/status", "/metrics", "/accounts/m1")
