@@ -54,7 +54,7 @@ bench-rules: $(READY) ## What an event costs with 200 rules in force, beside ten
 	$(BIN)/python -m tests.bench.rules
 
 bench-fraud: $(READY) ## What watching for fraud costs the job; fails beyond a quarter of the throughput
-	$(BIN)/python -m tests.bench.fraud
+	$(BIN)/python -m tests.bench.fraud --broker
 
 bench-simulate: $(READY) ## How fast history is replayed, beside the worker that made it
 	$(BIN)/python -m tests.bench.simulation $(if $(filter command line,$(origin EVENTS)),--events $(EVENTS))

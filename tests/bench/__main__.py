@@ -143,9 +143,11 @@ class Bench:
         await ensure_topics(self.servers, wanted_topics(settings))
         await publish(self.servers, settings.topic_prefix, stream)
 
-    def pointstream(self) -> tuple[float, float]:
-        """Rates of the job and of reading alone, on the same records."""
+    def pointstream(self, programme_file: Path | None = None) -> tuple[float, float]:
+        """Rates of the job and of reading alone, on the same records; of another programme."""
         settings = self._settings()
+        if programme_file is not None:
+            settings = settings.model_copy(update={"programme_file": programme_file})
         asyncio.run(self._ready(settings, self.stream))
         total = len(self.stream)
         prefix = settings.topic_prefix
