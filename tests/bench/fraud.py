@@ -3,10 +3,10 @@
 The same events through the whole job of four partitions, with the detectors that come along and
 without any: decoding, scoring, watching, what partitions tell each other about devices, addresses,
 shops and referrers, and writing the state. Both take the same batches in turn, in one process, on
-states of their own; the figure is the processor time of a batch. Kafka is left out, so the share is
-larger than a worker's: `--broker` measures that as well, one worker on a real broker, with and
-without detectors in turn. Ends with 1 when watching takes more than a quarter of the throughput: of
-the worker's with `--broker`, else of the job's.
+states of their own; the figure is the processor time of a batch. Kafka is left out there;
+`--broker` measures it as well: one worker on a real broker, with and without detectors in turn.
+Ends with 1 when watching takes more than a quarter of the throughput: of the worker's with
+`--broker`, else of the job's.
 """
 
 import argparse
