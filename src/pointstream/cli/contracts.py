@@ -21,7 +21,7 @@ from pointstream.cli.output import (
     notes,
 )
 from pointstream.contracts.compatibility import RELEASED, Break, breaks, releases
-from pointstream.contracts.decoding import Refusal, decode
+from pointstream.contracts.decoding import KEY_FIELD, Refusal, decode
 from pointstream.contracts.topics import topic_of_type
 from pointstream.contracts.wire import dumps, loads
 
@@ -37,7 +37,6 @@ CHECK_EXAMPLES = examples("pointstream contracts check", "pointstream contracts 
 RELEASE_EXAMPLES = examples("pointstream contracts release 1.1.0")
 
 _SAMPLES = "samples"
-_KEYS = {"ruleset.published": "ruleset_id", "item.published": "item_id"}
 
 DirectoryArgument = Annotated[
     Path, typer.Argument(metavar="DIRECTORY", help="With the schemas and their releases.")
@@ -95,7 +94,7 @@ def release(
     if not re.fullmatch(r"[0-9]+[.][0-9]+[.][0-9]+", version):
         fail(f"{version!r} is no version; write it like 1.1.0", USAGE)
     known = _known(directory, any_number=True)
-    if version in [*known] or (known and _number(version) <= _number(known[-1])):
+    if known and _number(version) <= _number(known[-1]):
         fail(f"{version} is not above {known[-1]}, the newest release", USAGE)
     if not (samples / "inputs").is_dir() or not (samples / "outputs").is_dir():
         fail(f"{samples} has no samples (inputs/ and outputs/)", USAGE)
@@ -129,8 +128,9 @@ def _samples_refused(directory: Path, release: str) -> list[Break]:
     for path in sorted((root / _SAMPLES / "inputs").glob("*.jsonl")):
         for line in path.read_bytes().splitlines():
             body = loads(line)
-            key = str(body[_KEYS.get(body["type"], "member_id")]).encode()
-            answer = decode(topic_of_type(body["type"]), key, dumps(body))
+            topic = topic_of_type(body["type"])
+            key = str(body[KEY_FIELD.get(topic, "member_id")]).encode()
+            answer = decode(topic, key, dumps(body))
             if isinstance(answer, Refusal):
                 what = f"the sample {body['event_id']} is refused: {answer.message}"
                 refused.append(Break(release, str(path.relative_to(root)), "", what))

@@ -36,7 +36,15 @@ from pointstream.contracts.refusals import Refusal, Refused
 from pointstream.contracts.topics import INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
 
-__all__ = ["DEFAULT_MAX_BYTES", "DIGEST_BYTES", "Decoded", "Refusal", "decode", "digest_of"]
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "DIGEST_BYTES",
+    "KEY_FIELD",
+    "Decoded",
+    "Refusal",
+    "decode",
+    "digest_of",
+]
 
 DEFAULT_MAX_BYTES = 262_144
 """The largest value that is taken, in bytes."""
@@ -69,11 +77,12 @@ _WITHDRAWN: Final[dict[str, type[Withdrawn]]] = {
     "detectors": DetectorsWithdrawn,
     "catalogue": ItemWithdrawn,
 }
-_KEY_FIELD: Final = {
+KEY_FIELD: Final = {
     "rules": "ruleset_id",
     "detectors": "detector_set_id",
     "catalogue": "item_id",
 }
+"""By topic, the field that a record's key is equal to; `member_id` on the others."""
 
 
 def digest_of(event: InputEvent) -> bytes:
@@ -139,7 +148,7 @@ def decode(
             # A null where nothing had to be is the same as nothing. Only looked into when the
             # record does not fit as it is, so that it costs nothing where it does.
             event = validate(_without_nulls(body))
-        key_field = _KEY_FIELD.get(topic, "member_id")
+        key_field = KEY_FIELD.get(topic, "member_id")
         if getattr(event, key_field).encode() != key:
             message = f"the key must be the {key_field} as plain UTF-8"
             return Refusal(DeadLetterCode.KEY_MISMATCH, message)
@@ -157,9 +166,9 @@ def _withdrawn(topic: str, key: bytes | None) -> Decoded | Refusal:
     if not key:
         return Refusal(DeadLetterCode.KEY_MISSING, "the record has no key")
     try:
-        event = _WITHDRAWN[topic].model_validate({_KEY_FIELD[topic]: key.decode()})
+        event = _WITHDRAWN[topic].model_validate({KEY_FIELD[topic]: key.decode()})
     except (UnicodeDecodeError, ValidationError):
-        message = f"the key must be the {_KEY_FIELD[topic]} as plain UTF-8"
+        message = f"the key must be the {KEY_FIELD[topic]} as plain UTF-8"
         return Refusal(DeadLetterCode.KEY_MISMATCH, message)
     return Decoded(event, blake2b(key, digest_size=DIGEST_BYTES).digest())
 
