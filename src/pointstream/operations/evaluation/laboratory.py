@@ -53,37 +53,36 @@ class Laboratory:
         Yields what comes out, by topic suffix, decoded; tombstones and internal topics are left
         out, and what is not JSON (a dead letter can be anything) raises `ValueError`.
         """
-        waiting: deque[tuple[int, list[Record]]] = deque()
         taken: dict[int, list[Record]] = {}
         for suffix, key, value in records:
             self._append(taken, DEFAULT_PREFIX + suffix, key, value, at_ms)
-        waiting.extend(sorted(taken.items()))
+        yield from self._take_all(taken, at_ms)
+
+    def tick(self, at_ms: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Let time pass everywhere, and ring what is due. Yields what comes out, as `give` does."""
+        ticks: dict[int, list[Record]] = {}
+        for partition in range(len(self._jobs)):
+            self._append(ticks, _TICKS, None, b"", at_ms, partition=partition)
+        yield from self._take_all(ticks, at_ms)
+
+    def _take_all(
+        self, taken: dict[int, list[Record]], at_ms: int
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Let partitions take records, and all that they send each other because of it."""
+        waiting = deque(sorted(taken.items()))
         while waiting:
             partition, batch = waiting.popleft()
             sent: dict[int, list[Record]] = {}
             for output in self._take(partition, batch):
                 for target, outgoing in output.records.items():
                     suffix = target.topic.removeprefix(DEFAULT_PREFIX)
-                    for key_, value_, _, _ in outgoing:
+                    for key, value, _, _ in outgoing:
                         if target.topic == _MESSAGES:
-                            self._append(
-                                sent, _MESSAGES, key_, value_, at_ms, partition=target.partition
-                            )
-                        elif value_ is not None and not suffix.startswith("internal."):
-                            yield suffix, loads(value_)
-            waiting.extend(sorted(sent.items()))
-
-    def tick(self, at_ms: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Let time pass everywhere, and ring what is due. Yields what comes out, as `give` does."""
-        for partition in range(len(self._jobs)):
-            ticks: dict[int, list[Record]] = {}
-            self._append(ticks, _TICKS, None, b"", at_ms, partition=partition)
-            for output in self._take(partition, ticks[partition]):
-                for target, outgoing in output.records.items():
-                    suffix = target.topic.removeprefix(DEFAULT_PREFIX)
-                    for _, value, _, _ in outgoing:
-                        if value is not None and not suffix.startswith("internal."):
+                            to = target.partition
+                            self._append(sent, _MESSAGES, key, value, at_ms, partition=to)
+                        elif value is not None and not suffix.startswith("internal."):
                             yield suffix, loads(value)
+            waiting.extend(sorted(sent.items()))
 
     def _append(
         self,

@@ -13,8 +13,29 @@ EXAMPLES: Final = 3
 """How many false flags of a detector are quoted."""
 
 
+class _Judged:
+    """What can be said of any flags of which it is known whether they were right."""
+
+    __slots__ = ()
+
+    true_flags: int
+    false_flags: int
+    to_flag_ms: list[int]
+
+    @property
+    def precision(self) -> float | None:
+        """The share of the flags that were right."""
+        flags = self.true_flags + self.false_flags
+        return self.true_flags / flags if flags else None
+
+    @property
+    def median_to_flag_ms(self) -> float | None:
+        """The median of the time from the first event of an episode to its first flag."""
+        return median(self.to_flag_ms) if self.to_flag_ms else None
+
+
 @dataclass(slots=True)
-class KindScore:
+class KindScore(_Judged):
     """How one kind of fraud, in one subtlety, was found. Points are whole, times are ms."""
 
     kind: str
@@ -37,17 +58,6 @@ class KindScore:
     def recall(self) -> float | None:
         """The share of the episodes that were found."""
         return self.found / self.episodes if self.episodes else None
-
-    @property
-    def precision(self) -> float | None:
-        """The share of the flags that were right."""
-        flags = self.true_flags + self.false_flags
-        return self.true_flags / flags if flags else None
-
-    @property
-    def median_to_flag_ms(self) -> float | None:
-        """The median of the time to the first flag."""
-        return median(self.to_flag_ms) if self.to_flag_ms else None
 
     def __add__(self, other: KindScore) -> KindScore:
         return KindScore(
@@ -82,7 +92,7 @@ class KindScore:
 
 
 @dataclass(slots=True)
-class DetectorScore:
+class DetectorScore(_Judged):
     """How right one detector was."""
 
     detector: str
@@ -93,17 +103,6 @@ class DetectorScore:
     to_flag_ms: list[int] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
     """Explanations of the first false flags."""
-
-    @property
-    def precision(self) -> float | None:
-        """The share of its flags that were right."""
-        flags = self.true_flags + self.false_flags
-        return self.true_flags / flags if flags else None
-
-    @property
-    def median_to_flag_ms(self) -> float | None:
-        """The median of the time from the first event of an episode to its first flag."""
-        return median(self.to_flag_ms) if self.to_flag_ms else None
 
     def __add__(self, other: DetectorScore) -> DetectorScore:
         return DetectorScore(
