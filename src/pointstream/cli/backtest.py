@@ -26,9 +26,18 @@ from pointstream.cli.output import (
     zone_named,
 )
 from pointstream.cli.rulefiles import ProgrammeOption, read_programme, tell
-from pointstream.cli.simulate import local, print_head, print_lines, run_simulation, span_ms
+from pointstream.cli.simulate import (
+    FromOption,
+    ToOption,
+    local,
+    print_head,
+    print_lines,
+    run_simulation,
+    span_ms,
+)
 from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.wire import epoch_ms
+from pointstream.operations.rulefiles import highest
 from pointstream.operations.simulation import Flagged, Flags, Line, Overlap, Plan
 
 __all__ = ["BACKTEST_EXAMPLES", "backtest_detectors"]
@@ -43,23 +52,8 @@ BACKTEST_EXAMPLES = examples(
 @guarded
 def backtest_detectors(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Detector sets, in YAML or JSON.")],
-    begin: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="TIME",
-            help="From when on the candidate holds: a date in the programme's zone, or a time with"
-            " its offset.",
-        ),
-    ],
-    end: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="TIME",
-            help="Until when: a date is included as a whole, a time is not. Default: now.",
-        ),
-    ] = None,
+    begin: FromOption,
+    end: ToOption = None,
     top: Annotated[
         int,
         typer.Option("--top", min=0, max=100_000, help="So many new flags are told, and gone."),
@@ -122,11 +116,7 @@ def _sound(file: Path) -> list[DetectorSet]:
     if read.problems:
         notes.print("Nothing was replayed.")
         raise typer.Exit(FAILED)
-    highest: dict[str, DetectorSet] = {}
-    for each in read.sets:
-        if each.id not in highest or highest[each.id].version < each.version:
-            highest[each.id] = each
-    return list(highest.values())
+    return list(highest(read.sets).values())
 
 
 # --- for people -------------------------------------------------------------------------------

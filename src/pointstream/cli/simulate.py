@@ -62,6 +62,8 @@ from pointstream.operations.simulation import (
 
 __all__ = [
     "SIMULATE_EXAMPLES",
+    "FromOption",
+    "ToOption",
     "local",
     "print_head",
     "print_lines",
@@ -78,27 +80,30 @@ SIMULATE_EXAMPLES = examples(
 
 _ENTRIES_SHOWN = 40
 
+FromOption = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="From when on the candidate holds: a date in the programme's zone, or a time with its"
+        " offset.",
+    ),
+]
+ToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="TIME",
+        help="Until when: a date is included as a whole, a time is not. Default: now.",
+    ),
+]
+
 
 @guarded
 def simulate_rules(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rule sets, in YAML or JSON.")],
-    begin: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="TIME",
-            help="From when on the candidate holds: a date in the programme's zone, or a time with"
-            " its offset.",
-        ),
-    ],
-    end: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="TIME",
-            help="Until when: a date is included as a whole, a time is not. Default: now.",
-        ),
-    ] = None,
+    begin: FromOption,
+    end: ToOption = None,
     members: Annotated[
         list[str] | None,
         typer.Option("--member", metavar="ID", help="Also tell what changes for this member."),

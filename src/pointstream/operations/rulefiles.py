@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.programme import Programme
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.operations.documents import Document, DocumentInvalid, Location, Problem
@@ -18,6 +19,9 @@ _WHAT: Final = (
     "this is no rule set; a file has one rule set (id, version, rules), a list of them, or a whole"
     " programme"
 )
+
+
+Versioned = TypeVar("Versioned", RuleSet, DetectorSet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,13 @@ def read_rule_file(text: str, name: str) -> RuleFile:
     return _rule_sets(document, [((*at, place), each) for place, each in enumerate(listed)])
 
 
-def highest(rule_sets: Iterable[RuleSet]) -> dict[str, RuleSet]:
-    """Return the highest version of each rule set, by its id."""
-    found: dict[str, RuleSet] = {}
-    for rule_set in rule_sets:
-        known = found.get(rule_set.id)
-        if known is None or known.version < rule_set.version:
-            found[rule_set.id] = rule_set
+def highest(sets: Iterable[Versioned]) -> dict[str, Versioned]:
+    """Return the highest version of each rule set, or detector set, by its id."""
+    found: dict[str, Versioned] = {}
+    for each in sets:
+        known = found.get(each.id)
+        if known is None or known.version < each.version:
+            found[each.id] = each
     return found
 
 
