@@ -60,6 +60,7 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("advertised_url", "ftp://worker-1.example:6066"),
         ("advertised_url", "http://worker-1.example:6066/status"),
         ("max_batch_records", 0),
+        ("group_instance_id", "worker 1"),
         ("unheard_of", 1),
     ],
 )

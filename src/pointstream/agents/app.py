@@ -105,6 +105,7 @@ def build_app(
             replication_factor=settings.replication_factor,
             standby_replicas=settings.standby_replicas,
             session_timeout=settings.session_timeout_ms / 1000,
+            group_instance_id=settings.group_instance_id,
             heartbeat_interval=settings.heartbeat_interval_ms / 1000,
             max_poll_records=settings.max_batch_records,
         ),

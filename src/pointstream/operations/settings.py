@@ -105,6 +105,14 @@ class Settings(KafkaSettings, WebSettings, BaseSettings):
         int,
         Field(ge=1_000, le=1_800_000, description="silence after which a worker counts as dead"),
     ] = 10_000
+    group_instance_id: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{1,200}$",
+            description="this worker's name in the group, its own and lasting: back within "
+            "session_timeout_ms it has its partitions again, and no other worker notices",
+        ),
+    ] = None
     tick_interval_ms: Annotated[
         int, Field(ge=10, le=60_000, description="how often a partition's time moves while idle")
     ] = 1_000

@@ -86,9 +86,15 @@ class WorkerGroup(Lifetime):
         home.mkdir(parents=True, exist_ok=True)
         port = free_port()
         address = f"http://{settings.web_host}:{port}"
-        own = settings.model_copy(
-            update={"data_dir": home / "data", "web_port": port, "advertised_url": address}
-        )
+        update: dict[str, object] = {
+            "data_dir": home / "data",
+            "web_port": port,
+            "advertised_url": address,
+        }
+        if settings.group_instance_id is not None:
+            # Two workers of one name would throw each other out of the group for ever.
+            update["group_instance_id"] = f"{settings.group_instance_id}-{number}"
+        own = settings.model_copy(update=update)
         environ = {**os.environ, **own.environ()}
         log_file = home / "worker.log"
         with log_file.open("ab") as log:
