@@ -123,6 +123,20 @@ def test_what_only_the_cause_knew_is_left_out_without_it() -> None:
         ),
         (
             {
+                "type": "points.adjusted",
+                "cause_type": "points.adjust",
+                "amount": 400,
+                "delta": 0,
+                "order_id": None,
+                "actor_id": "till-4",
+                "store_id": None,
+                "lots": [{"lot_id": "l", "delta": 400}],
+            },
+            None,
+            "credited 400 points by hand, not to spend yet: by till-4",
+        ),
+        (
+            {
                 "type": "points.captured",
                 "cause_type": "points.redeem",
                 "amount": 200,

@@ -20,6 +20,7 @@ from pointstream.contracts.vocabulary import FlagAction
 
 __all__ = [
     "COUNT_MAX",
+    "PENDING_MAX",
     "SLIDING_MAX",
     "Denied",
     "Detector",
@@ -48,6 +49,9 @@ SLIDING_MAX = timedelta(days=1)
 """Windows up to this long slide, exact to the millisecond; longer ones are made of whole days."""
 
 LONGEST = timedelta(days=90)
+
+PENDING_MAX = timedelta(days=7)
+"""So long points wait at most for detectors that judge an event elsewhere."""
 
 Span = Annotated[timedelta, Field(gt=timedelta(0), le=LONGEST)]
 Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
@@ -308,6 +312,12 @@ class DetectorSet(Strict):
     description: str = ""
     effective_from: AwareDatetime | None = Field(None, description="Inclusive; open if absent.")
     effective_to: AwareDatetime | None = Field(None, description="Exclusive; open if absent.")
+    pending_window: timedelta = Field(
+        timedelta(0),
+        ge=timedelta(0),
+        le=PENDING_MAX,
+        description="So long points are pending that a detector elsewhere could hold; 0: not.",
+    )
     detectors: tuple[Detector, ...] = Field((), max_length=100)
     allow: tuple[Listed, ...] = Field((), max_length=1_000)
     deny: tuple[Denied, ...] = Field((), max_length=1_000)

@@ -34,6 +34,7 @@ from pointstream.fraud.local import (
     local_of,
 )
 from pointstream.fraud.steps import StepUp, step_up_of
+from pointstream.fraud.waits import compile_waits
 
 __all__ = ["CompiledDetectorSet", "Plan", "Versioned", "Watchers", "compile_detector_set"]
 
@@ -108,6 +109,7 @@ class Plan:
         "steps",
         "tallied",
         "tells",
+        "waits",
     )
 
     def __init__(self, name: str, watchers: Watchers, local: Sequence[Local]) -> None:
@@ -158,6 +160,8 @@ class Plan:
         self.refers: Final = elsewhere.refers
         self.tells: Final = tallied or self.at_device or self.in_network or self.refers
         """Whether others than the member may have to know."""
+        self.waits: Final = watchers.waits.get(name)
+        """For how long its points wait for those others; None if they do not."""
         self.always: Final = bool(
             self.rows
             or self.counters
@@ -188,6 +192,8 @@ class Watchers:
             (each.source, each.version) for each in self.detectors
         )
         """What other keys than the member count."""
+        self.waits: Final = compile_waits(one for one, _ in there)
+        """For how long points are pending that somebody elsewhere could hold, by type of event."""
         self.allow: Final = Lists([each for one, _ in there for each in one.allow])
         self.deny: Final = Lists([each for one, _ in there for each in one.deny])
         self.denying: Final = max((one.version for one, _ in there if one.deny), default=0)

@@ -66,7 +66,9 @@ def activate(
         if expires_ms > activates_ms:
             delta = credit(book, account, totals, lot)
             paid = points - delta
-            earned.append((points, earned_ms))
+            if lot.rule_id is not None:
+                # Points given by hand are no progress towards a tier.
+                earned.append((points, earned_ms))
         else:
             over.append(lot)
         # The points were in the lot already: only what pays a debt leaves it.

@@ -102,6 +102,7 @@ class Awarding:
             reason,
             book.programme.campaign_of(budget_id) or budget_id,
             self._cause.fields(),
+            wait_until_ms=book.wait_until_ms,
         )
         keep_under_way(book, account.member, ask_id, under_way)
         if reward.wallet in book.programme.measured_in:

@@ -108,6 +108,8 @@ class Book:
         """What shops awarded in this batch, by owner, detector and bucket: see `tallies`."""
         self.step_up: Detected | None = None
         """Why the command being handled needs a second confirmation, if a detector says so."""
+        self.wait_until_ms = 0
+        """Until when the points of the event being handled are pending: see `judging`."""
         self.sliding: Final[list[tuple[LotChange, int]]] = []
         """What the next entry says about lots whose expiry slides: when it is now is missing."""
         self._touched: list[tuple[Account, str, Totals]] = []

@@ -60,6 +60,7 @@ def _award(
         )
         return None
     due = under_way.due if points < under_way.due else None
+    book.wait_until_ms = under_way.wait_until_ms
     lot = give(
         book,
         account,

@@ -6,6 +6,7 @@ from pointstream.ledger.aging import activate
 from pointstream.ledger.book import Book
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_lot
+from pointstream.ledger.judging import judged_by_ms
 from pointstream.ledger.records import Account, Award, Lot, Order
 from pointstream.ledger.state import pending_key
 from pointstream.ledger.waiting import active_from_ms
@@ -67,6 +68,8 @@ def _reset(
     book.state.delete(key())
     wallet = book.programme.wallets.get(award.wallet)
     active_ms = active_from_ms(book, wallet, cause.occurred_ms, lot.earned_ms)
+    if wallet is not None and wallet.spendable:
+        active_ms = max(active_ms, judged_by_ms(book, "order.paid", order))
     lot.awaits = None
     if lot.review is not None:
         # It stays where it is until the review has ended, and becomes active by this then.

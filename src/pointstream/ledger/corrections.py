@@ -10,7 +10,8 @@ from pointstream.ledger.book import MAX_POINTS, Book, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.decision import Decision, Outcome
 from pointstream.ledger.given import note_given
-from pointstream.ledger.moves import credit, new_lot, spendable, take
+from pointstream.ledger.judging import wait_for_others
+from pointstream.ledger.moves import credit, lay_by, new_lot, spendable, take
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import Account
 
@@ -78,8 +79,12 @@ def _grant(
     totals.adjusted_up += event.points
     if book.traced:
         note_given(book, account, cause.event_id, lot, None)
-    delta = credit(book, account, totals, lot)
-    lots = [lot_change(lot.lot_id, delta, lot.expires_ms, book)] if delta else []
+    if wait_for_others(book, lot):
+        lay_by(book, account, totals, lot)
+        delta, lots = 0, [lot_change(lot.lot_id, event.points, lot.expires_ms, book)]
+    else:
+        delta = credit(book, account, totals, lot)
+        lots = [lot_change(lot.lot_id, delta, lot.expires_ms, book)] if delta else []
     book.emit(account, wallet, totals, MovementType.ADJUSTED, event.points, delta, cause, lots)
     return None
 

@@ -416,6 +416,7 @@ class Ledger:
         book.step_up = None
         if book.measured:
             settle(book)
+        book.wait_until_ms = 0
         if book.given:
             keep_given(book)
         if book.entries:

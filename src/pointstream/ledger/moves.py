@@ -12,6 +12,7 @@ from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, decode_lot, encode_lot, split_lot_key
 from pointstream.ledger.errors import ConservationBreach, StateCorrupt
 from pointstream.ledger.given import note_given
+from pointstream.ledger.judging import wait_for_others
 from pointstream.ledger.progress import count
 from pointstream.ledger.records import HORIZON, Account, Lot, Totals
 from pointstream.ledger.reminders import arm
@@ -34,6 +35,7 @@ __all__ = [
     "expiring",
     "give",
     "lapse",
+    "lay_by",
     "look_ahead",
     "new_lot",
     "overdue",
@@ -65,6 +67,8 @@ def give(
     lot = new_lot(book, account, wallet, cause, lot_id, points, earned_ms, order_id, reward.rule_id)
     if wallet.on_activity is not None and order_id is not None:
         wait(book, account, wallet, lot)
+    if book.wait_until_ms > lot.activates_ms:
+        wait_for_others(book, lot)
     if (book.suspect or account.flags) and not lot.over_by(book.now_ms):
         _review(book, account, lot, cause)
     totals.earned += points
@@ -73,15 +77,7 @@ def give(
         lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
         kind, delta = MovementType.EARNED, 0
     elif lot.activates_ms > book.now_ms or account.frozen:
-        totals.pending += points
-        key = pending_key(
-            account.member, lot.wallet, lot.activates_ms, lot.expires_ms, earned_ms, lot_id
-        )
-        if book.state.get(key) is not None:
-            raise _there_already(account, lot)
-        book.state.put(key, encode_lot(lot))
-        if lot.activates_ms > book.now_ms:
-            book.ring(account, lot.activates_ms)
+        lay_by(book, account, totals, lot)
         lots = [lot_change(lot.lot_id, points, lot.expires_ms, book)]
         kind, delta = MovementType.PENDING, 0
     else:
@@ -123,6 +119,19 @@ def _review(book: Book, account: Account, lot: Lot, cause: Cause) -> None:
     if flags:
         lot.review = [lot.activates_ms, *flags]
         lot.activates_ms = NEVER
+
+
+def lay_by(book: Book, account: Account, totals: Totals, lot: Lot) -> None:
+    """Put a new lot among the pending ones; it becomes active by a timer, if ever."""
+    totals.pending += lot.points
+    key = pending_key(
+        account.member, lot.wallet, lot.activates_ms, lot.expires_ms, lot.earned_ms, lot.lot_id
+    )
+    if book.state.get(key) is not None:
+        raise _there_already(account, lot)
+    book.state.put(key, encode_lot(lot))
+    if lot.activates_ms > book.now_ms:
+        book.ring(account, lot.activates_ms)
 
 
 def lapse(

@@ -43,6 +43,8 @@ class UnderWay:
     """The latest refund or cancellation of its order since."""
     confirmed: bool = False
     """A flag about the event was confirmed since: nothing of it is given."""
+    wait_until_ms: int = 0
+    """So long the event's points are pending, because others judge it as well."""
 
 
 def keep_under_way(book: Book, member: bytes, ask_id: str, under_way: UnderWay) -> None:
@@ -112,4 +114,8 @@ def _encode(under_way: UnderWay) -> bytes:
         under_way.cause,
         under_way.refund,
     ]
-    return encode_list([*row, True] if under_way.confirmed else row)
+    if under_way.wait_until_ms:
+        row += [under_way.confirmed, under_way.wait_until_ms]
+    elif under_way.confirmed:
+        row.append(True)
+    return encode_list(row)

@@ -29,6 +29,7 @@ from pointstream.ledger.answers import wallet_of
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_bytes, remembered_until_ms
 from pointstream.ledger.consent import points_of
+from pointstream.ledger.judging import let_wait
 from pointstream.ledger.moves import spendable
 from pointstream.ledger.records import Account
 from pointstream.ledger.state import watch_key
@@ -78,6 +79,8 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
     plan = watchers.plans.get(event.type)
     if plan is None:
         return None
+    if plan.waits is not None:
+        let_wait(book, event, occurred_ms, plan.waits)
     device = event.device_id if plan.devices else None
     if device is not None and watchers.allows and _allowed(watchers, Entity.DEVICE, device, event):
         device = None

@@ -76,7 +76,8 @@ def _movement(entry: Fields) -> str:
     points = f"{count} {unit}" if wallet == "points" else f"{count} {wallet} {unit}"
     kind = str(entry["type"])
     if kind == "points.adjusted":
-        return f"{'credited' if int(entry['delta']) >= 0 else 'debited'} {points} by hand"
+        waits = ", not to spend yet" if not int(entry["delta"]) and entry.get("lots") else ""
+        return f"{'credited' if int(entry['delta']) >= 0 else 'debited'} {points} by hand{waits}"
     if kind == "points.transferred_in" and entry.get("reason"):
         return f"got {points} back"
     if kind in _MERGED and entry.get("counterparty_id"):

@@ -84,7 +84,9 @@ class MemberThen:
             lot = wallet.lots.setdefault(lot_id, LotThen(lot_id))
             lot.points += delta
             lot.expires_at = change.get("expires_at")
-            if kind == "points.pending" or (merged and 0 < delta <= unplaced):
+            # Given by hand, and pending: else the entry would say that it can be spent.
+            waits = kind == "points.adjusted" and delta > 0 and not entry["delta"]
+            if kind == "points.pending" or waits or (merged and 0 < delta <= unplaced):
                 lot.pending = True
                 unplaced -= delta
             elif kind == "points.activated":
