@@ -73,6 +73,7 @@ lock: ## Pin the newest dependencies that pyproject.toml allows (needs uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	uv pip compile $(LOCK) --group audit -o requirements-audit.txt
+	uv pip compile $(LOCK) --group build -c requirements-dev.txt -o requirements-build.txt
 
 audit: $(AUDIT)/.ready ## Ask for known flaws of the pinned dependencies (needs the network)
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
