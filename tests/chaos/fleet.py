@@ -36,7 +36,8 @@ class WorkerProcess:
         self.frozen = False
         port = _free_port()
         self.web_address = f"http://127.0.0.1:{port}"
-        self._environ = {
+        #: Of its next life.
+        self.environ = {
             **environ,
             "POINTSTREAM_DATA_DIR": str(self.data_dir),
             "POINTSTREAM_WEB_PORT": str(port),
@@ -63,7 +64,7 @@ class WorkerProcess:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pointstream", "worker"],
-                env=self._environ,
+                env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -19,6 +19,7 @@ from pointstream.agents.web import add_views
 from pointstream.engine import Processor
 from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
 from pointstream.engine.errors import EngineError, words_of
+from pointstream.engine.formats import Formats
 from pointstream.engine.kafka import Cluster
 from pointstream.engine.runtime import EngineConfig
 from pointstream.engine.task import Guards, Limits, Observers, TaskObserver
@@ -30,7 +31,9 @@ from pointstream.engine.topics import (
 )
 from pointstream.engine.transport import FetchedBatch
 from pointstream.ledger import Ledger
+from pointstream.ledger.codec import READS
 from pointstream.operations.access import LACKS_RIGHTS, AccessError, access_of, refusal_of
+from pointstream.operations.build import program_version
 from pointstream.operations.logs import configure_logs
 from pointstream.operations.metrics import Counts, Metrics
 from pointstream.operations.premises import PremisesError, claim_directory, require_free_port
@@ -93,6 +96,7 @@ def build_app(
         tick_interval_ms=settings.tick_interval_ms,
         limits=Limits(batch_records=settings.max_batch_records),
         guards=guards or Guards(),
+        formats=Formats(READS, settings.state_format, program_version()),
     )
     app = StreamApp(
         config,

@@ -10,13 +10,16 @@ from pointstream.agents.telling import address_of
 from pointstream.contracts.decoding import DEFAULT_MAX_BYTES, Decoded, Refusal, decode
 from pointstream.contracts.topics import DEFAULT_PREFIX, INPUT_TYPES
 from pointstream.contracts.wire import cloudevent_headers, dumps
-from pointstream.engine import Header, InputRecord, Output, State
+from pointstream.engine import Header, InputRecord, Output, State, StateTooNew
 from pointstream.engine.tracing import trace_of
 from pointstream.ledger import Answer, DeadLetter, Decision, Ledger, Source, Standing
 from pointstream.ledger.closed import forwarded_source
+from pointstream.ledger.codec import READS
 from pointstream.ledger.decision import Effects, Entry
+from pointstream.ledger.errors import MessageTooNew
 from pointstream.ledger.messages import FORWARDED, Message, decode_message, encode_message
 from pointstream.ledger.notes import packed
+from pointstream.operations.build import program_version
 from pointstream.operations.metrics.counts import Counts
 from pointstream.operations.placement import partition_of
 
@@ -181,7 +184,15 @@ class PointsProcessor:
         self._send_decision(suffix, decision, output, passed_on=as_member is not None)
 
     def _message(self, record: InputRecord, output: Output) -> None:
-        message = decode_message(record.value)
+        try:
+            message = decode_message(record.value)
+        except MessageTooNew as error:
+            place = f"{record.topic}[{record.partition}], offset {record.offset}"
+            raise StateTooNew(
+                f"{place}: a message between partitions is in format {error.found}; this release"
+                f" ({program_version()}) reads up to {max(READS)}. It was not taken. Run the"
+                " release of the other workers here, too."
+            ) from error
         if message.type == FORWARDED:
             source = forwarded_source(message)
             suffix = self._suffixes[source.topic]

@@ -12,10 +12,13 @@ from pointstream.engine.errors import (
     CorruptStore,
     EngineError,
     Fenced,
+    HandsOff,
     PositionGap,
     PositionMismatch,
     RecordsDeleted,
+    StateBarred,
     StateLost,
+    StateTooNew,
     StoreUnavailable,
 )
 from pointstream.engine.records import Header, InputRecord, Output, Processor, Record
@@ -25,6 +28,7 @@ __all__ = [
     "CorruptStore",
     "EngineError",
     "Fenced",
+    "HandsOff",
     "Header",
     "InputRecord",
     "Output",
@@ -34,6 +38,8 @@ __all__ = [
     "Record",
     "RecordsDeleted",
     "State",
+    "StateBarred",
     "StateLost",
+    "StateTooNew",
     "StoreUnavailable",
 ]

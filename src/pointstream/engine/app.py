@@ -19,19 +19,21 @@ import structlog
 from faust.types import ChannelT
 from faust.types.core import OpenHeadersArg
 
-from pointstream.engine.errors import EngineError, words_of
+from pointstream.engine.errors import EngineError, HandsOff, words_of
 from pointstream.engine.records import Processor
 from pointstream.engine.runtime import Engine, EngineConfig
 from pointstream.engine.tables import TableManager
 from pointstream.engine.task import TaskObserver
 from pointstream.engine.transport import FetchedBatch
 
-__all__ = ["EXIT_FAULT", "BatchSchema", "StreamApp", "StreamSettings"]
+__all__ = ["EXIT_FAULT", "EXIT_HANDS_OFF", "BatchSchema", "StreamApp", "StreamSettings"]
 
 logger = structlog.get_logger(__name__)
 
 #: Exit status of a worker that met a fault; a supervisor starts it anew.
 EXIT_FAULT = 70
+#: Exit status of a worker that must not take its partitions: no supervisor starts it anew.
+EXIT_HANDS_OFF = 2
 #: How long a clean stop may take.
 _STOP_SECONDS = 10.0
 
@@ -160,13 +162,16 @@ class StreamApp(faust.App):
         with contextlib.suppress(Exception):
             # Whatever it does: the process must end.
             self._observer.failed(error)
+        lasting = isinstance(error, HandsOff)
         logger.critical(
-            "worker stops on a fault; its partitions go on elsewhere or after a restart",
+            "worker stops for good: it must not take its partitions"
+            if lasting
+            else "worker stops on a fault; its partitions go on elsewhere or after a restart",
             fault=type(error).__name__,
             reason=words_of(error),
             exc_info=error if not _is_known(error) else None,
         )
-        _exit(EXIT_FAULT)
+        _exit(EXIT_HANDS_OFF if isinstance(error, HandsOff) else EXIT_FAULT)
 
     async def crash(self, reason: BaseException) -> None:
         """Faust's own way out, of which it may not return; ours ends the process."""

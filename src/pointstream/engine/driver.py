@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from aiokafka.partitioner import murmur2
 
 from pointstream.engine.errors import Fenced
+from pointstream.engine.formats import Formats
 from pointstream.engine.log import Change, Transaction
 from pointstream.engine.records import Header, Processor, Record, Target
 from pointstream.engine.store import MemoryStore
@@ -182,6 +183,7 @@ class EngineTestDriver:
         partitions: int = 1,
         batch_records: int = 1000,
         guards: Guards | None = None,
+        formats: Formats | None = None,
         broker: MemoryBroker | None = None,
         stale_seek: int = 0,
         runner: asyncio.Runner | None = None,
@@ -200,6 +202,7 @@ class EngineTestDriver:
         self._ticks = ticks
         self._limits = Limits(batch_records=batch_records, inbox_records=2 * batch_records)
         self._guards = guards or Guards()
+        self._formats = formats
         self._stale_seek = stale_seek
         self._stores = [MemoryStore() for _ in range(partitions)]
         self._owners: dict[int, _Owner] = {}
@@ -270,6 +273,7 @@ class EngineTestDriver:
             journal_topic="journal",
             limits=self._limits,
             guards=self._guards,
+            formats=self._formats,
             observer=self._observer,
             boundary=lambda place: self._pass(log, place),
         )

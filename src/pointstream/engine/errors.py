@@ -9,10 +9,14 @@
     ├── RecordsDeleted     the broker deleted input before it was processed
     ├── StateLost          there are positions, and neither store nor changelog has their state
     ├── StoreUnavailable   the local store cannot be used, and that is not its content's fault
-    └── CorruptStore       local state cannot be read; it is rebuilt from the changelog
+    ├── CorruptStore       local state cannot be read; it is rebuilt from the changelog
+    └── HandsOff           no start of this program may take the partition
+        ├── StateTooNew        its state is in a format of a newer release
+        └── StateBarred        an operation on the whole state has not ended
 
-But for the last, none is handled by going on. The process ends, a supervisor starts it anew, and
-the new process begins from what is committed.
+But for `CorruptStore`, none is handled by going on. The process ends, a supervisor starts it anew,
+and the new process begins from what is committed. After a `HandsOff` it does not: the process ends
+with the status of what a new start does not mend.
 """
 
 from typing import Final
@@ -21,10 +25,13 @@ __all__ = [
     "CorruptStore",
     "EngineError",
     "Fenced",
+    "HandsOff",
     "PositionGap",
     "PositionMismatch",
     "RecordsDeleted",
+    "StateBarred",
     "StateLost",
+    "StateTooNew",
     "StoreUnavailable",
     "words_of",
 ]
@@ -60,6 +67,18 @@ class StateLost(EngineError):
 
 class StoreUnavailable(EngineError):
     """The local store is in use by another process, or its disk is full or forbidden."""
+
+
+class HandsOff(EngineError):
+    """This program must not take the partition, however often it is started."""
+
+
+class StateTooNew(HandsOff):
+    """A state, or a message between partitions, is in a format that this program cannot read."""
+
+
+class StateBarred(HandsOff):
+    """An operation on the whole state began and has not ended: it may be half there."""
 
 
 #: Whose errors may be logged with their words: what they say was not read from a record.

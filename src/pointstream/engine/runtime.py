@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pointstream.engine.errors import CorruptStore, EngineError
+from pointstream.engine.formats import Formats
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.records import InputRecord, Processor
 from pointstream.engine.store import RocksMemory, RocksStore
@@ -45,6 +46,7 @@ class EngineConfig:
     tick_interval_ms: int = 1000
     limits: Limits = field(default_factory=Limits)
     guards: Guards = field(default_factory=Guards)
+    formats: Formats = field(default_factory=Formats)
     #: Partitions restored at the same time: more than the cores only wait for each other.
     restoring_at_once: int = 2
 
@@ -196,6 +198,7 @@ class Engine:
             journal_topic=self.config.journal_topic,
             limits=self.config.limits,
             guards=self.config.guards,
+            formats=self.config.formats,
             observer=self._observer,
             shares=self._shares,
             clock=time.perf_counter,

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import orjson
 
 from pointstream.engine.errors import PositionGap, StateLost
+from pointstream.engine.formats import BARRED_KEY, FORMAT_KEY, Formats
 from pointstream.engine.inbox import Batch, Inbox
 from pointstream.engine.log import PartitionLog, Transaction
 from pointstream.engine.positions import agree
@@ -200,6 +201,7 @@ class PartitionTask:
         journal_topic: str | None = None,
         limits: Limits | None = None,
         guards: Guards | None = None,
+        formats: Formats | None = None,
         observer: TaskObserver | None = None,
         shares: Shares | None = None,
         boundary: Callable[[Boundary], None] = lambda _: None,
@@ -225,6 +227,9 @@ class PartitionTask:
         self._make_processor = processor
         self._journal = Target(journal_topic, partition) if journal_topic else None
         self._guards = guards or Guards()
+        self._formats = formats or Formats()
+        #: Whether the state is yet to be marked with the format that is written here.
+        self._unmarked = False
         self._observer = observer or TaskObserver()
         self._shares = shares or Shares()
         self._boundary = boundary
@@ -267,6 +272,8 @@ class PartitionTask:
             StateLost: there are positions, but the state that belongs to them is nowhere.
             PositionMismatch: the group's offsets were changed behind the state's back.
             RecordsDeleted: retention was faster than the worker.
+            StateTooNew: the state is in a format of a newer release.
+            StateBarred: an operation on the whole state has not ended.
         """
         if self.phase is not Phase.CLOSED:
             self.phase = Phase.RESTORING
@@ -275,12 +282,21 @@ class PartitionTask:
             # Not left to the cancellation alone: clients swallow one at times while they close,
             # and a task that came to life after that would never end.
             return False
+        self._check_format()
         self.positions = self._agree(self._positions_inside())
         self._inbox = Inbox(self.positions, check_position=self._guards.check_position)
         self._processor = self._make_processor()
         self.phase = Phase.RUNNING
         self._boundary(Boundary.RESTORED)
         return True
+
+    def _check_format(self) -> None:
+        # Before anything else is read: positions, too, are only as good as their format.
+        assert self._store is not None
+        mark = self._store.get(FORMAT_KEY)
+        bar = self._store.get(BARRED_KEY)
+        found = self._formats.check(f"partition {self.partition}", mark, bar)
+        self._unmarked = mark is None or found < self._formats.writes
 
     def _agree(self, inside: Mapping[str, int]) -> dict[str, int]:
         if not self._guards.agree_on_positions:
@@ -404,6 +420,8 @@ class PartitionTask:
         positions = {topic: after for topic, (_, after) in batch.taken.items()}
         self.positions |= positions
         state.put(POSITIONS_KEY, orjson.dumps(self.positions))
+        if self._unmarked:
+            state.put(FORMAT_KEY, self._formats.mark())
         if self._journal is not None:
             output.records[self._journal] = [self._journal_record(batch)]
         writes = state.writes
@@ -416,6 +434,7 @@ class PartitionTask:
         committed = self._clock()
         self._boundary(Boundary.COMMITTED)
         self._store.write(writes.items(), position)
+        self._unmarked = False
         self._boundary(Boundary.STORED)
         self.processed += done
         self._observer.committed(

@@ -1,8 +1,9 @@
 """How the things of the state become bytes.
 
-The first byte of every value is the codec's version. What is remembered for a while has the time
-until which it counts next, as eight bytes, so that the sweep reads no further. The rest is JSON, as
-lists: the names of fields would be most of the bytes.
+The first byte of every value is the codec's version; the newest of them is the format of the state
+(`engine/formats.py`). A release with another one reads those before it, value by value. What is
+remembered for a while has the time until which it counts next, as eight bytes, so that the sweep
+reads no further. The rest is JSON, as lists: the names of fields would be most of the bytes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pointstream.ledger.state import time_bytes
 from pointstream.rules.ladders import PLAIN
 
 __all__ = [
+    "READS",
     "VERSION",
     "conservation",
     "decode_account",
@@ -62,15 +64,20 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+"""What is written."""
+
+READS: Final = frozenset({1})
+"""What is read: to write another version, read this one first, for a release."""
+
 _VERSION_BYTE: Final = bytes([VERSION])
 _UNTIL: Final = slice(1, 9)
 _BODY: Final = 9
 
 
 def _check_version(value: bytes) -> None:
-    if value[0] != VERSION:
+    if value[0] not in READS:
         raise StateCorrupt(
-            f"a stored value has codec version {value[0]}, this program reads {VERSION}"
+            f"a stored value has codec version {value[0]}, this program reads {sorted(READS)}"
         )
 
 

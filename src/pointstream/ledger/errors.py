@@ -4,6 +4,7 @@
     ├── ConservationBreach    the books of a wallet do not balance
     ├── BooksDisagree         a balance is not what its lots hold, or not what entries told
     └── StateCorrupt          a stored value is not one that this code wrote
+        └── MessageTooNew     a message between partitions is in a format of a newer release
 
 Either ends the partition's work: going on would write wrong balances. What a publisher can get
 wrong is no exception but an outcome or a dead letter. No message names a member: it is logged.
@@ -11,7 +12,7 @@ wrong is no exception but an outcome or a dead letter. No message names a member
 
 from __future__ import annotations
 
-__all__ = ["BooksDisagree", "ConservationBreach", "LedgerError", "StateCorrupt"]
+__all__ = ["BooksDisagree", "ConservationBreach", "LedgerError", "MessageTooNew", "StateCorrupt"]
 
 
 class LedgerError(Exception):
@@ -47,3 +48,11 @@ class BooksDisagree(LedgerError):
 
 class StateCorrupt(LedgerError):
     """A stored value cannot be read, or contradicts another one."""
+
+
+class MessageTooNew(StateCorrupt):
+    """A message between partitions was written by a newer release than this one."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"a message between partitions is in format {found}")
+        self.found = found

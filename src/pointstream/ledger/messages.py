@@ -7,6 +7,9 @@ or not at all, and each message is there exactly once.
 
 Nothing may wait for an answer with the partition stopped: between question and answer the state
 itself says what is under way.
+
+A message says in which format it is, the same number as the state's: workers of two releases talk
+to each other during an upgrade.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pointstream.contracts.wire import dumps, loads
-from pointstream.ledger.errors import StateCorrupt
+from pointstream.ledger.codec import READS, VERSION
+from pointstream.ledger.errors import MessageTooNew, StateCorrupt
 
 __all__ = ["FORWARDED", "Message", "decode_message", "encode_message"]
 
@@ -35,15 +39,22 @@ class Message:
 
 def encode_message(message: Message) -> bytes:
     """Return a message as it stands on the wire."""
-    return dumps({"type": message.type, "to": message.to, "body": message.body})
+    fields = {"v": VERSION, "type": message.type, "to": message.to, "body": message.body}
+    return dumps(fields)
 
 
 def decode_message(value: bytes | None) -> Message:
-    """Return the message of a record. Raises `StateCorrupt`: only workers write them."""
+    """Return the message of a record.
+
+    Raises `StateCorrupt`: only workers write them; `MessageTooNew` for one of a newer release.
+    """
     try:
         fields = loads(value or b"")
+        # Those from before there was a number are of the first format.
+        if (found := fields.get("v", 1)) not in READS:
+            raise MessageTooNew(found)
         return Message(fields["type"], fields["to"], fields["body"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         # Not its words: they may quote the message, and this one is logged.
         kind = type(error).__name__
         raise StateCorrupt(f"a message between partitions cannot be read ({kind})") from error

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pointstream.ledger.codec import READS
 from pointstream.operations.kafkasettings import KafkaSettings
 from pointstream.operations.settingsfile import FileSource
 from pointstream.operations.websettings import WebSettings
@@ -119,6 +120,15 @@ class Settings(KafkaSettings, WebSettings, BaseSettings):
     standby_replicas: Annotated[
         int, Field(ge=0, le=8, description="workers that keep a second copy of a state")
     ] = 0
+    state_format: Annotated[
+        int,
+        Field(
+            ge=min(READS),
+            le=max(READS),
+            description="the form in which state is written; to be raised, for good, when every "
+            "worker runs a release that reads it",
+        ),
+    ] = 1
 
     @classmethod
     def settings_customise_sources(
