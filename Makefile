@@ -26,6 +26,7 @@ run: $(READY) ## Broker, workers, EVENTS=100000 generated events, and the proof;
 
 test: lint ## Lint, check the generated schemas, and run all tests (they start a Kafka)
 	$(BIN)/python -m pointstream.contracts.generate schemas --check
+	$(BIN)/python -m pointstream.contracts.sink_tables deploy/connect/tables.sql --check
 	$(BIN)/pytest
 
 lint: $(READY) ## Style, formatting, types and the layers
@@ -38,8 +39,9 @@ format: $(READY) ## Put the sources into the format that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: $(READY) ## Write schemas/ anew from the models
+schemas: $(READY) ## Write schemas/ and the sink's tables anew from the models
 	$(BIN)/python -m pointstream.contracts.generate schemas
+	$(BIN)/python -m pointstream.contracts.sink_tables deploy/connect/tables.sql
 
 bench: $(READY) ## Throughput against the same core under stock Faust, as ratios
 	$(BIN)/python -m tests.bench

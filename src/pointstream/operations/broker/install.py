@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
-from pointstream.operations.broker.errors import BrokerStartError, BrokerUnavailableError
+from pointstream.operations.broker.errors import BrokerUnavailableError
+from pointstream.operations.broker.jars import bring_jars, jars_installed
 
 __all__ = [
     "OLDEST_JAVA",
@@ -26,7 +26,6 @@ OLDEST_JAVA = 17
 _CHECKOUT = Path(__file__).resolve().parents[4]
 _POM = _CHECKOUT / "deploy" / "broker" / "pom.xml"
 _NO_POM = "deploy/broker/pom.xml is missing: this is not a checkout of the project."
-_MAVEN_SECONDS = 900
 
 
 def java_executable() -> str | None:
@@ -62,7 +61,9 @@ def missing_for_kafka() -> list[str]:
         missing.append(f"Java is version {version}; Kafka needs {OLDEST_JAVA} or newer.")
     if not _POM.is_file():
         missing.append(_NO_POM)
-    elif shutil.which("mvn") is None and not _installed(_cache_directory(kafka_version())):
+    elif shutil.which("mvn") is None and not jars_installed(
+        _POM, _cache_directory(kafka_version())
+    ):
         missing.append("Maven (mvn) is not installed; it brings Kafka's jars.")
     return missing
 
@@ -79,9 +80,7 @@ def kafka_classpath(say: Callable[[str], None]) -> str:
         raise BrokerUnavailableError(" ".join(missing))
     version = kafka_version()
     directory = _cache_directory(version)
-    if not _installed(directory):
-        say(f"bringing Apache Kafka {version} with Maven (about 50 MB, once)")
-        _bring(directory)
+    bring_jars(_POM, directory, f"Apache Kafka {version}", say)
     return str(directory / "*")
 
 
@@ -102,49 +101,3 @@ def kafka_version() -> str:
 
 def _cache_directory(version: str) -> Path:
     return _CHECKOUT / ".cache" / "kafka" / version
-
-
-def _installed(directory: Path) -> bool:
-    # A pom changed since (another exclusion, another log4j) asks for another set of jars.
-    kept = directory / "pom.xml"
-    return kept.is_file() and kept.read_bytes() == _POM.read_bytes()
-
-
-def _bring(directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    # Into a directory of its own, then renamed: a run that is cut short, or two at once, never
-    # leave a cache that is only half there.
-    fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        command = [
-            "mvn",
-            "--batch-mode",
-            "--strict-checksums",
-            "--no-transfer-progress",
-            f"--file={_POM}",
-            "dependency:copy-dependencies",
-            f"-DoutputDirectory={fresh}",
-        ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_MAVEN_SECONDS, check=False
-        )
-        if done.returncode != 0:
-            told = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
-            raise BrokerStartError(f"Maven could not bring Apache Kafka:\n{told}")
-        shutil.copyfile(_POM, fresh / "pom.xml")
-        fresh.chmod(0o755)
-        _put_in_place(fresh, directory)
-    except subprocess.TimeoutExpired as error:
-        raise BrokerStartError(f"Maven did not finish within {_MAVEN_SECONDS} s") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _put_in_place(fresh: Path, directory: Path) -> None:
-    try:
-        fresh.rename(directory)
-    except OSError:
-        if _installed(directory):
-            return  # Another process was faster.
-        shutil.rmtree(directory)
-        fresh.rename(directory)
