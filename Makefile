@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas bench bench-scale bench-member bench-rules bench-simulate audit sbom bench-fraud chaos prove lock clean
+.PHONY: help run test lint format schemas dashboards bench bench-scale bench-member bench-rules bench-simulate audit sbom bench-fraud chaos prove lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: $(READY) ## Put the sources into the format that lint asks for
 schemas: $(READY) ## Write schemas/ and the sink's tables anew from the models
 	$(BIN)/python -m pointstream.contracts.generate schemas
 	$(BIN)/python -m pointstream.contracts.sink_tables deploy/connect/tables.sql
+
+dashboards: $(READY) ## Write the dashboards of deploy/dashboards anew
+	$(BIN)/python -m deploy.dashboards
 
 bench: $(READY) ## Throughput against the same core under stock Faust, as ratios
 	$(BIN)/python -m tests.bench
