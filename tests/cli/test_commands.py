@@ -130,6 +130,8 @@ def test_an_unreachable_broker_is_told_in_a_sentence(command: list[str]) -> None
         (["forecast", "--until", "2099-01-01", "--months", "2"], "exclude each other"),
         (["forecast", "--months", "0"], "--months"),
         (["review", "list", "--state", "open"], "it is one of raised, released, confirmed, all"),
+        (["review", "list", "--older-than", "a while"], "write days (7d) or ISO 8601"),
+        (["review", "list", "--older-than", "-7d"], "more than nothing"),
         (["review", "release", "f", "--reason", "r"], "--actor"),
         (["review", "reject", "f", "--actor", "a", "--reason", ""], "1 to 500 characters"),
         (

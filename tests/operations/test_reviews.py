@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from pointstream.contracts.decoding import Decoded, decode
+from pointstream.contracts.wire import epoch_ms
 from pointstream.operations.reviews import Flag, Reviewer, newest_first, review_command
+
+DAY_MS = 86_400_000
+NOW_MS = epoch_ms(datetime.fromisoformat("2026-03-12T00:00:00Z"))
 
 
 def record(flag_id: str, state: str = "raised", **fields: Any) -> dict[str, Any]:
@@ -53,6 +58,25 @@ def test_flags_are_found_by_state_detector_action_and_member() -> None:
     assert ids(state="raised") == ["b", "a", "d"]
     assert ids(action="flag") == ["b"]
     assert ids(detector="x") == ids(member="m2") == ["d"]
+
+
+def test_a_flag_ages_from_when_it_was_raised_until_it_is_decided() -> None:
+    """What joins it makes it no younger; the decision ends it."""
+    joined = record("f", occurred_at="2026-03-05T00:00:00.000Z")
+    ended = record("f", "released", occurred_at="2026-03-06T00:00:00.000Z")
+    waiting, decided = Flag([record("f"), joined]), Flag([record("f"), joined, ended])
+    new = Flag([record("g", occurred_at="2026-03-11T00:00:00.000Z")])
+
+    assert waiting.age_ms(NOW_MS) == 10 * DAY_MS
+    assert decided.age_ms(NOW_MS) == 4 * DAY_MS
+
+    def older_than(days: int) -> list[Flag]:
+        flags = [waiting, decided, new]
+        return newest_first(flags, older_than_ms=days * DAY_MS, now_ms=NOW_MS)
+
+    assert older_than(10) == [waiting]
+    assert older_than(4) == [decided, waiting]
+    assert older_than(0) == [new, decided, waiting]
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from pydantic import TypeAdapter, ValidationError
 from rich.text import Text
 
+from pointstream.cli.flagtables import card, moment, table
 from pointstream.cli.output import (
     FAILED,
     USAGE,
@@ -46,6 +47,7 @@ LIST_EXAMPLES = examples(
     "pointstream review list",
     "pointstream review list --detector too-many-members --action hold --json",
     "pointstream review list --state all --member M-000017",
+    "pointstream review list --older-than 7d",
 )
 SHOW_EXAMPLES = examples(
     "pointstream review show fraud-8a0c3e…", "pointstream review show fraud-8a0c3e… --json"
@@ -59,7 +61,6 @@ REJECT_EXAMPLES = examples(
 )
 
 _ALL = "all"
-_EVIDENCE_SHOWN = 20
 _MOST = 1_000
 
 review_app = typer.Typer(
@@ -96,6 +97,9 @@ def list_flags(
     detector: Annotated[str | None, typer.Option(help="Of this detector only.")] = None,
     action: Annotated[FlagAction | None, typer.Option(help="With this action only.")] = None,
     member: Annotated[str | None, typer.Option(help="That concern this member only.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="That have waited for so long at least: 7d, or ISO 8601.")
+    ] = None,
     newest: Annotated[int, typer.Option("--newest", "-n", min=1, help="So many.")] = 50,
     zone: ZoneOption = "UTC",
     as_json: JsonOption = False,
@@ -103,11 +107,13 @@ def list_flags(
 ) -> None:
     """List flags, the newest first; those that wait for a review unless another state is asked for.
 
-    Read from the topic, as far back as it keeps its records.
+    The age is the time since a flag was raised, or that it took until it was decided. Open flags
+    wait without a limit of time. Read from the topic, as far back as it keeps its records.
     """
     if state not in (_ALL, *FlagState):
         fail(f"--state {state}: it is one of {', '.join((*FlagState, _ALL))}", USAGE)
-    told_in = zone_named(zone)
+    told_in, now_ms = zone_named(zone), int(time.time() * 1000)
+    older_than_ms = 0 if older_than is None else _span_ms(older_than)
     flags = _read(read_settings(bootstrap_servers), quiet=as_json)
     found = newest_first(
         flags.values(),
@@ -115,12 +121,15 @@ def list_flags(
         detector=detector,
         action=None if action is None else action.value,
         member=member,
+        older_than_ms=older_than_ms,
+        now_ms=now_ms,
     )
     shown = found[:newest]
     if as_json:
-        answer_json({"flags": [flag.latest for flag in shown], "found": len(found)})
+        aged = [{**flag.latest, "age_seconds": flag.age_ms(now_ms) // 1_000} for flag in shown]
+        answer_json({"flags": aged, "found": len(found)})
     elif shown:
-        console.print(_table(shown, told_in))
+        console.print(table(shown, told_in, now_ms))
         if len(found) > len(shown):
             notes.print(f"The newest {len(shown)} of {len(found)}; --newest shows more.")
     else:
@@ -146,9 +155,9 @@ def show_flag(
     if as_json:
         answer_json({"flag": flag.latest, "open": flag.open, "records": flag.records})
         return
-    console.print(_card(flag, told_in))
+    console.print(card(flag, told_in))
     for record in flag.records:
-        when = _moment(record["occurred_at"], told_in)
+        when = moment(record["occurred_at"], told_in)
         words = Text.assemble((f"{when}  {record['state']}  ", "dim"), record["explanation"])
         console.print(words, soft_wrap=True)
 
@@ -293,55 +302,12 @@ def _known(flags: dict[str, Flag], flag_id: str) -> Flag:
     return flag
 
 
-def _table(flags: Sequence[Flag], zone: tzinfo) -> Table:
-    table = Table(show_edge=False)
-    table.add_column("flag", no_wrap=True)
-    for name in ("when", "state", "action", "detector", "about"):
-        table.add_column(name)
-    for name in ("members", "events"):
-        table.add_column(name, justify="right")
-    table.add_column("what was found")
-    for flag in flags:
-        latest = flag.latest
-        table.add_row(
-            Text(latest["flag_id"]),
-            _moment(latest["occurred_at"], zone),
-            latest["state"],
-            latest["action"],
-            Text(latest["detector"]),
-            Text(f"{latest['entity_kind']} {latest['entity_id']}"),
-            f"{len(flag.members):,}",
-            f"{len(latest['evidence']):,}",
-            Text(latest["explanation"]),
-        )
-    return table
-
-
-def _card(flag: Flag, zone: tzinfo) -> Table:
-    latest, raised = flag.latest, flag.raised
-    table = Table(title=f"Flag {latest['flag_id']}", show_header=False, title_justify="left")
-    table.add_column(style="dim")
-    table.add_column()
-
-    def row(name: str, value: Any) -> None:
-        table.add_row(name, Text(f"{value:,}" if isinstance(value, int) else str(value)))
-
-    row("state", latest["state"])
-    row("found", raised["explanation"])
-    row("action", latest["action"])
-    row("detector", f"{latest['detector']}, version {latest['rule_version']}")
-    row("about", f"{latest['entity_kind']} {latest['entity_id']}")
-    row("observed", raised["observed"])
-    row("allowed", raised["threshold"])
-    row("within", f"{raised['window_seconds']:,} s")
-    row("members", ", ".join(flag.members))
-    evidence = raised["evidence"]
-    row("evidence", ", ".join(evidence[:_EVIDENCE_SHOWN]))
-    if len(evidence) > _EVIDENCE_SHOWN:
-        row("…", f"and {len(evidence) - _EVIDENCE_SHOWN} more events; --json has them")
-    row("first raised", _moment(flag.records[0]["occurred_at"], zone))
-    return table
-
-
-def _moment(text: str, zone: tzinfo) -> str:
-    return datetime.fromisoformat(text).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+def _span_ms(text: str) -> int:
+    """The length of a span; ends with a usage error for what is none."""
+    try:
+        span = TypeAdapter(timedelta).validate_python(text)
+    except ValidationError:
+        fail(f"--older-than {text}: write days (7d) or ISO 8601 (PT12H)", USAGE)
+    if span <= timedelta(0):
+        fail("--older-than must be more than nothing", USAGE)
+    return span // timedelta(milliseconds=1)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from pointstream.contracts.wire import dumps, loads, rfc3339
+from pointstream.contracts.wire import dumps, epoch_ms, loads, rfc3339
 from pointstream.engine.access import Reachable
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.reading import CommittedReader
@@ -45,6 +46,14 @@ class Flag:
     def open(self) -> bool:
         """Whether it waits for a review."""
         return bool(self.latest["state"] == "raised")
+
+    def age_ms(self, now_ms: int) -> int:
+        """For how long it has waited, or had waited when it was decided, since it was raised."""
+        raised_ms, latest_ms = (
+            epoch_ms(datetime.fromisoformat(record["occurred_at"]))
+            for record in (self.records[0], self.latest)
+        )
+        return max(0, (now_ms if self.open else latest_ms) - raised_ms)
 
     @property
     def members(self) -> list[str]:
@@ -97,8 +106,13 @@ def newest_first(
     detector: str | None = None,
     action: str | None = None,
     member: str | None = None,
+    older_than_ms: int = 0,
+    now_ms: int = 0,
 ) -> list[Flag]:
-    """Return the flags that fit, the latest to happen first."""
+    """Return the flags that fit, the latest to happen first.
+
+    `older_than_ms` is held against their age at `now_ms`.
+    """
     fitting = [
         flag
         for flag in flags
@@ -106,6 +120,7 @@ def newest_first(
         and detector in (None, flag.latest["detector"])
         and action in (None, flag.latest["action"])
         and (member is None or member in flag.members)
+        and (not older_than_ms or flag.age_ms(now_ms) >= older_than_ms)
     ]
     return sorted(fitting, key=lambda flag: str(flag.latest["occurred_at"]), reverse=True)
 

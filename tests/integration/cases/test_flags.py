@@ -49,6 +49,8 @@ def test_flags_are_listed_shown_and_decided_once(
     code, listed = reviewing(club, monkeypatch, "list")
     flags = {flag["entity_id"]: flag["flag_id"] for flag in listed["flags"]}
     assert (code, sorted(flags)) == (0, ["m1", "m2"])
+    assert all(0 <= flag["age_seconds"] < 3_600 for flag in listed["flags"])
+    assert reviewing(club, monkeypatch, "list", "--older-than", "1d")[1]["found"] == 0
     code, shown = reviewing(club, monkeypatch, "show", flags["m1"])
     assert code == 0
     assert (shown["open"], len(shown["flag"]["evidence"])) == (True, 3)
