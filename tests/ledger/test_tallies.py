@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ledger_support import Bench
+from ledger_support import DAY_MS, Bench
+from test_detectorbook import publish
 from watch_support import detector, watched
 
+from pointstream.contracts.vocabulary import EntityKind
+from pointstream.ledger.codec import remembered_body
 from pointstream.ledger.messages import Message
 from pointstream.ledger.notes import NOTED
+from pointstream.ledger.state import entity_key
+from pointstream.ledger.suspicion import owner_key
 
 SHOP = detector(
     "spike",
@@ -138,6 +143,36 @@ def test_the_size_of_batches_changes_no_byte(batch: int) -> None:
         return bench.books(), bench.flags
 
     assert run(batch) == run(1)
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_the_sums_of_a_detector_that_is_gone_are_forgotten_a_day_later(left: int) -> None:
+    """With the next that is counted for the shop; late events of its time count until then."""
+    other = {**SHOP, "id": "other"}
+    bench = Bench(watched(SHOP, other))
+    day(bench, [100])
+    assert set(kept_of(bench, "s1")) == {"shop", "other"}
+    gone_ms = bench.now_ms
+    publish(bench, {"id": "base", "version": 4, "detectors": [SHOP]})
+
+    bench.tick(gone_ms + DAY_MS - 1 if left == 2 else gone_ms + DAY_MS)
+    bench.order("late", 50, store_id="s1", occurred_ms=gone_ms - 1)
+    bench.order("new", 50, store_id="s1")
+
+    kept = kept_of(bench, "s1")
+    assert len(kept) == left
+    assert sum(value for _, value in kept["shop"][0]) == 200
+    if left == 2:
+        assert sum(value for _, value in kept["other"][0]) == 150
+
+
+def kept_of(bench: Bench, store: str) -> dict[str, Any]:
+    """What the owner of a shop keeps, by detector: sums, and evidence."""
+    bench.flush()
+    value = bench.state.get(entity_key(owner_key(EntityKind.STORE, store)))
+    assert value is not None
+    kept: dict[str, Any] = remembered_body(value)[0]
+    return kept
 
 
 @pytest.mark.parametrize("batch", [1, 100])

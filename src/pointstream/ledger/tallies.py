@@ -2,7 +2,8 @@
 
 A partition adds up what its members got through a shop, and tells it once per transaction. The
 owner keeps the sums of the latest buckets, with the `EVIDENCE_MAX` largest events of the latest
-`EVIDENCE_BUCKETS`, and holds a bucket against the detector when something comes into it.
+`EVIDENCE_BUCKETS`, and holds a bucket against the detector when something comes into it. Of a
+detector that is not in force any more it keeps nothing for longer than a day and the next tally.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ def take_tally(book: Book, note: Note) -> None:
     if value is not None and remembered_until_ms(value) > book.now_ms:
         known = remembered_body(value)[0]
         until_ms = max(until_ms, remembered_until_ms(value))
+    _forget(book, known, EntityKind(kind), max(now_ms, at_ms))
     sums, shown = known.pop(detector_id, [[], []])
     known[detector_id] = [sums, shown]
     if not _count(sums, bucket, total, tallied.keep):
@@ -187,6 +189,20 @@ def take_tally(book: Book, note: Note) -> None:
         book.memory.put(key, stored)
     else:
         book.state.put(key, stored)
+
+
+def _forget(book: Book, known: dict[str, list[Any]], kind: EntityKind, at_ms: int) -> None:
+    """Forget the sums of detectors that are not in force any more, and were not a day before.
+
+    Neither by the time of the member's partition nor by that of this one: one may be behind.
+    """
+    there: set[str] = set()
+    for each_ms in (at_ms - _DAY_MS, at_ms, book.now_ms):
+        elsewhere = book.detectors.at(each_ms).elsewhere
+        rows = elsewhere.store if kind is EntityKind.STORE else elsewhere.staff
+        there.update(row.detector.id for row in rows)
+    for detector_id in [name for name in known if name not in there]:
+        del known[detector_id]
 
 
 def _held_against(tallied: Tallied, sums: list[list[int]], bucket: int) -> tuple[int, int]:
