@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pointstream.contracts.wire import dumps, loads
 from pointstream.fraud.crowd import (
     APPEARANCES_MAX,
     FEW,
@@ -18,11 +18,14 @@ from pointstream.fraud.crowd import (
     distinct_around,
     sum_around,
 )
-from pointstream.fraud.presence import ASKED_FOR_MS, RECENT_MAX, Burst, Presence
+from pointstream.fraud.presence import ASKED_FOR_MS, Burst, CountedThere, Telling, asked_by, tell
+from pointstream.fraud.sighting import KIND_OF
+from pointstream.fraud.watch import PLACES_MAX, ROWS_MAX, Watch
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MEMBERS = "abcdefghijkl"
+TYPES = frozenset(["checkin.recorded"])
 
 Event = tuple[str, int]
 """Member and time."""
@@ -34,9 +37,14 @@ def events(hours: int, most: int) -> st.SearchStrategy[list[Event]]:
     return st.lists(one, max_size=most, unique=True)
 
 
-def note(presence: Presence, at_ms: int, device: str, event_id: str, ip: str = "") -> None:
-    """A member is seen."""
-    presence.note(at_ms, event_id, "checkin.recorded", device, ip, 0, 0, forget_before_ms=-1)
+def see(
+    watch: Watch, member: str, at_ms: int, device: str, event_id: str, bursts: Sequence[Burst] = ()
+) -> Telling | None:
+    """A member is seen on a device; what it tells."""
+    watch.see_device(device, at_ms)
+    row = [at_ms, KIND_OF["checkin.recorded"], 0, 0, event_id, device, 0, None, None]
+    watch.add_row(row, at_ms, 400 * DAY_MS)
+    return tell(watch, member, row, f"d{device}", CountedThere(TYPES, bursts))
 
 
 class World:
@@ -44,7 +52,7 @@ class World:
 
     def __init__(self, within_ms: int, limit: int, *, members: bool) -> None:
         self.within_ms, self.limit, self.members = within_ms, limit, members
-        self.presences: dict[str, Presence] = {}
+        self.watches: dict[str, Watch] = {}
         self.crowd = Crowd()
         self.told = 0
         self.observed = 0
@@ -53,19 +61,18 @@ class World:
     def happens(self, event: Event) -> None:
         """A member is seen at the device; what follows is told at once."""
         member, at_ms = event
-        presence = self.presences.setdefault(member, Presence())
+        watch = self.watches.setdefault(member, Watch())
         # What was kept is what comes back.
-        presence = self.presences[member] = Presence(loads(dumps(presence.row())))
-        note(presence, at_ms, "D", f"{member}{at_ms}")
+        watch = self.watches[member] = Watch.of_body(watch.body(), 0)
         bursts = [] if self.members else [Burst(self.limit, self.within_ms, lambda _: 1, True)]
-        telling = presence.tell(member, "dD", bursts)
+        telling = see(watch, member, at_ms, "D", f"{member}{at_ms}", bursts)
         if telling is not None:
             if telling.all_until_ms:
                 self.crowd.note_asked(member, telling.all_until_ms)
             self._take(telling.appearances)
         while self.asked:
             name, asked_ms = self.asked.popleft()
-            self._take(self.presences[name].asked_by(name, "dD", asked_ms))
+            self._take(asked_by(self.watches[name], name, "dD", asked_ms, TYPES))
 
     def _take(self, appearances: list[Appearance]) -> None:
         self.crowd = Crowd.of_row(self.crowd.row())
@@ -146,19 +153,19 @@ def test_a_known_appearance_counts_once() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     """However many come, the latest are kept; what is older than all of them is not taken."""
-    crowd, presence = Crowd(), Presence()
+    crowd, watch = Crowd(), Watch()
     for nth in range(1_000, 3_000):
         crowd.add(Appearance(nth, f"m{nth}", "e", "t", "", 0, 0))
         crowd.note_asked(f"m{nth}", nth)
-        note(presence, nth, f"D{nth}", f"e{nth}", f"10.0.{nth % 256}.1")
-        presence.tell("m", f"dD{nth}")
-        presence.asked_by("m", f"dD{nth}", nth)
+        watch.see_address(f"10.0.{nth % 256}.1", nth)
+        see(watch, "m", nth, f"D{nth}", f"e{nth}")
+        asked_by(watch, "m", f"dD{nth}", nth, TYPES)
     assert len(crowd.seen) == len(crowd.asked) == APPEARANCES_MAX
     assert crowd.seen[-1].at_ms == 2_999
     assert not crowd.add(Appearance(5, "m", "e", "t", "", 0, 0))
-    assert len(presence.recent) == RECENT_MAX
-    assert len(presence.places) <= 16
-    assert len(presence.asked) <= 16
+    assert len(watch.rows) == ROWS_MAX
+    assert len(watch.devices) == len(watch.addresses) == PLACES_MAX
+    assert len(watch.rest.asked) == PLACES_MAX
 
 
 def test_different_members_are_kept_before_many_events_of_one() -> None:
@@ -206,13 +213,19 @@ def test_a_flag_is_told_what_it_does_not_have() -> None:
 @pytest.mark.parametrize("until", [0, 1])
 def test_where_members_were_seen_is_joined_by_a_merge(until: int) -> None:
     """What both told counts as told; what was asked of one is asked of the survivor."""
-    one, other = Presence(), Presence()
-    for presence, device, at_ms in ((one, "D1", 1), (other, "D1", 2), (other, "D2", 3)):
-        note(presence, at_ms, device, f"e{at_ms}")
-        presence.tell("m", f"d{device}")
+    one, other = Watch(), Watch()
+    for watch, device, at_ms in ((one, "D1", 1), (other, "D1", 2), (other, "D2", 3)):
+        see(watch, "m", at_ms, device, f"e{at_ms}")
     if until:
-        other.asked_by("m", "dD2", 3)
+        asked_by(other, "m", "dD2", 3, TYPES)
     one.join(other)
-    note(one, 4, "D2", "e4")
-    assert (one.tell("m", "dD2") is not None) == bool(until)
-    assert [each.event_id for each in one.asked_by("m", "dD1", 4)] == ["e2", "e1"]
+    assert (see(one, "m", 4, "D2", "e4") is not None) == bool(until)
+    assert [each.event_id for each in asked_by(one, "m", "dD1", 4, TYPES)] == ["e1", "e2"]
+
+
+def test_only_events_that_count_there_are_handed_in() -> None:
+    """Others would only push out what the owner needs."""
+    watch = Watch()
+    see(watch, "m", 1, "D", "e1")
+    watch.add_row([2, KIND_OF["order.paid"], 0, 0, "e2", "D", 0, None, None], 2, DAY_MS)
+    assert [each.event_id for each in asked_by(watch, "m", "dD", 3, TYPES)] == ["e1"]

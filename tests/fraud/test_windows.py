@@ -84,7 +84,8 @@ def test_velocity_is_exact_for_late_and_unordered_events(
         if found is not None:
             assert found.observed == expected == len(found.events)
         taken_ms = now_ms if late_ms else 0
-        watch.add_row([at_ms, kind, 0, 0, f"e{nth}", None, taken_ms], now_ms, within_ms)
+        row = [at_ms, kind, 0, 0, f"e{nth}", None, taken_ms, None, None]
+        watch.add_row(row, now_ms, within_ms)
 
 
 def brute_count(times: list[int], at_ms: int, within_ms: int) -> int:
@@ -96,7 +97,7 @@ def brute_count(times: list[int], at_ms: int, within_ms: int) -> int:
 
 
 def row(at_ms: int, taken_ms: int = 0) -> list[object]:
-    return [at_ms, 0, 0, 0, f"{at_ms}-{taken_ms}", None, taken_ms]
+    return [at_ms, 0, 0, 0, f"{at_ms}-{taken_ms}", None, taken_ms, None, None]
 
 
 def test_what_is_remembered_of_a_member_is_bounded() -> None:
@@ -128,4 +129,4 @@ def test_buckets_hold_the_sums_of_the_latest(added: list[tuple[int, int]]) -> No
     for bucket, value in added:
         watch.count("what", bucket, value, 100)
         sums[bucket] = sums.get(bucket, 0) + value
-    assert watch.counted("what") == [list(pair) for pair in sorted(sums.items())]
+    assert watch.counted("what") == sorted(sums.items())

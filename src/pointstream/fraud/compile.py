@@ -25,7 +25,6 @@ from pointstream.fraud.elsewhere import compile_elsewhere
 from pointstream.fraud.lists import Lists
 from pointstream.fraud.local import (
     COLUMN_OF,
-    KIND_OF,
     Counter,
     Distinct,
     Local,
@@ -33,6 +32,7 @@ from pointstream.fraud.local import (
     Travel,
     local_of,
 )
+from pointstream.fraud.sighting import KIND_OF
 from pointstream.fraud.steps import StepUp, step_up_of
 from pointstream.fraud.waits import compile_waits
 
@@ -149,14 +149,15 @@ class Plan:
         by_row = [each for each in mine if each.rows_ms]
         self.rows: Final = any(not isinstance(each, Distinct) for each in by_row)
         """Whether it is remembered by itself, and not only for its device."""
-        self.devices: Final = watchers.devices
         self.places: Final = bool(watchers.places_ms)
         self.returns: Final = bool(watchers.returns_ms) and name in _RETURNING
         elsewhere = watchers.elsewhere
         tallied = name in elsewhere.stores_by_type or name in elsewhere.staff_by_type
         self.tallied: Final = tallied
-        self.at_device: Final = name in elsewhere.device_types
-        self.in_network: Final = name in elsewhere.network_types
+        self.at_device: Final = name in elsewhere.at_devices.types
+        self.in_network: Final = name in elsewhere.in_networks.types
+        self.devices: Final = watchers.devices or self.at_device
+        """Whether it is remembered for its device."""
         self.refers: Final = elsewhere.refers
         self.tells: Final = tallied or self.at_device or self.in_network or self.refers
         """Whether others than the member may have to know."""
@@ -209,10 +210,13 @@ class Watchers:
         self.counters: Final[Sequence[Counter]] = list(counters.values())
         self.counted: Final = frozenset(counters)
         by_row = [each for each in local if each.rows_ms]
-        self.rows_ms: Final = max((each.rows_ms for each in by_row), default=0)
         travels = [each for each in local if isinstance(each, Travel)]
         self.places_ms: Final = max((each.places_ms for each in travels), default=0)
         """For how long it counts where a member was; 0 if nobody asks."""
+        self.rows_ms: Final = max(
+            self.places_ms, self.elsewhere.keep_ms, *(each.rows_ms for each in by_row)
+        )
+        """For how long events are needed one by one."""
         self.store_channels: Final = frozenset(
             channel for each in travels for channel in each.store_channels
         )

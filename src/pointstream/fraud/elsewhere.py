@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, get_args
+from typing import Final
 
 from pointstream.contracts.detectors import (
     Detector,
     DistinctDetector,
     Entity,
-    EventType,
     Measure,
     ReferralCycleDetector,
     SharedDeviceDetector,
@@ -23,7 +22,8 @@ from pointstream.contracts.detectors import (
     VelocityDetector,
 )
 from pointstream.fraud.crowd import Appearance
-from pointstream.fraud.presence import Burst
+from pointstream.fraud.presence import NOTHING, Burst, CountedThere
+from pointstream.fraud.sighting import TYPES
 
 __all__ = ["Counted", "Elsewhere", "Tallied", "compile_elsewhere"]
 
@@ -68,8 +68,9 @@ class Elsewhere:
     device: list[Counted] = field(default_factory=list)
     network: list[Counted] = field(default_factory=list)
     """Of single addresses, and of networks of 24 or 64 bits."""
-    device_bursts: list[Burst] = field(default_factory=list)
-    network_bursts: list[Burst] = field(default_factory=list)
+    at_devices: CountedThere = NOTHING
+    in_networks: CountedThere = NOTHING
+    """The same two, for those who tell."""
     store: list[Tallied] = field(default_factory=list)
     staff: list[Tallied] = field(default_factory=list)
     stores_by_type: dict[str, list[Tallied]] = field(default_factory=dict)
@@ -78,17 +79,6 @@ class Elsewhere:
     shared: list[tuple[SharedDeviceDetector, int]] = field(default_factory=list)
     keep_ms: int = 0
     """The longest window of appearances."""
-    device_types: frozenset[str] = frozenset()
-    """Of the events that are told as appearances at a device."""
-    network_types: frozenset[str] = frozenset()
-
-    asks_points: bool = False
-    """Whether it counts how many points an event earns."""
-
-    sees: bool = False
-    """Whether members tell of devices or networks at all."""
-    tallies: bool = False
-    """Whether something is added up for shops or staff."""
     refers: bool = False
     """Whether referrals are told."""
 
@@ -99,8 +89,6 @@ def compile_elsewhere(detectors: Iterable[tuple[Detector, int]]) -> Elsewhere:
     for detector, version in detectors:
         if not detector.enabled:
             continue
-        if getattr(detector, "measure", None) is Measure.POINTS:
-            found.asks_points = True
         if isinstance(detector, ReferralCycleDetector):
             found.cycles.append((detector, version))
         elif isinstance(detector, SharedDeviceDetector):
@@ -117,28 +105,31 @@ def compile_elsewhere(detectors: Iterable[tuple[Detector, int]]) -> Elsewhere:
             counted = Counted(detector, version, _ms(detector.within), _weight(detector))
             at_device = detector.entity is Entity.DEVICE
             (found.device if at_device else found.network).append(counted)
-            if isinstance(detector, VelocityDetector):
-                counts = detector.measure is Measure.EVENTS
-                burst = Burst(detector.limit, counted.within_ms, counted.weight, counts)
-                (found.device_bursts if at_device else found.network_bursts).append(burst)
             found.keep_ms = max(found.keep_ms, counted.within_ms)
     for rows, by_type in ((found.store, found.stores_by_type), (found.staff, found.staff_by_type)):
         for row in rows:
             for name in dict.fromkeys(row.detector.types):
                 by_type.setdefault(name, []).append(row)
-    found.device_types = _types(found.device)
-    found.network_types = _types(found.network)
-    found.sees = bool(found.device or found.network)
-    found.tallies = bool(found.store or found.staff)
+    found.at_devices = _there(found.device)
+    found.in_networks = _there(found.network)
     found.refers = bool(found.cycles or found.shared)
     return found
 
 
-def _types(counted: list[Counted]) -> frozenset[str]:
-    """Return the types of events that some of these count."""
-    return frozenset(
-        name for each in counted for name in each.detector.types or get_args(EventType)
-    )
+def _there(counted: list[Counted]) -> CountedThere:
+    """Return what members must know who are seen where some of these count."""
+    types = frozenset(name for each in counted for name in each.detector.types or TYPES)
+    bursts = [
+        Burst(
+            each.detector.limit,
+            each.within_ms,
+            each.weight,
+            each.detector.measure is Measure.EVENTS,
+        )
+        for each in counted
+        if isinstance(each.detector, VelocityDetector)
+    ]
+    return CountedThere(types, bursts)
 
 
 def _tallied(detector: VelocityDetector | SpikeDetector, version: int) -> Tallied:

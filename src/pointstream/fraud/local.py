@@ -10,13 +10,12 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 from pointstream.contracts.detectors import (
     Detector,
     DistinctDetector,
     Entity,
-    EventType,
     Measure,
     RefundLoopDetector,
     SpikeDetector,
@@ -27,7 +26,7 @@ from pointstream.contracts.vocabulary import EntityKind
 from pointstream.contracts.wire import rfc3339
 from pointstream.fraud.baseline import threshold
 from pointstream.fraud.geo import distance_km, too_fast
-from pointstream.fraud.sighting import EVIDENCE_MAX, Detected, Sighting
+from pointstream.fraud.sighting import EVIDENCE_MAX, KIND_OF, Detected, Sighting
 from pointstream.fraud.watch import (
     AFTER_MS,
     AT,
@@ -36,7 +35,9 @@ from pointstream.fraud.watch import (
     KIND,
     MONEY,
     PERCENT,
+    PLACE,
     POINTS,
+    Row,
     Watch,
 )
 from pointstream.fraud.windows import busiest, busiest_run
@@ -45,7 +46,6 @@ from pointstream.fraud.words import amount, kinds, span
 __all__ = [
     "COLUMN_OF",
     "DAY_MS",
-    "KIND_OF",
     "Bucketed",
     "Counter",
     "Distinct",
@@ -62,13 +62,8 @@ DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 _MS: Final = timedelta(milliseconds=1)
 
-KIND_OF: Final[dict[str, int]] = {name: place for place, name in enumerate(get_args(EventType))}
-"""What stands for a type in what is remembered: its place in the contract's list, for good."""
-
 COLUMN_OF: Final = {Measure.MONEY: MONEY, Measure.POINTS: POINTS}
 """Where a row has what is measured; each event is one of its kind."""
-
-Row = list[Any]
 
 
 def measured(measure: Measure, seen: Sighting) -> int:
@@ -204,9 +199,9 @@ class Bucketed(Local):
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         value = measured(self._measure, seen)
-        sums = watch.counted(self._name)
-        if sum([each[1] for each in sums]) + value <= self._limit:
+        if sum(watch.counts.get(self._name, ())[1::2]) + value <= self._limit:
             return None
+        sums = watch.counted(self._name)
         total = value + busiest_run(sums, seen.at_ms // DAY_MS, self._days)
         if total <= self._limit:
             return None
@@ -238,14 +233,16 @@ class Spike(Local):
         source = self._source
         bucket = seen.at_ms // self._bucket_ms
         value = measured(source.measure, seen)
-        sums = watch.counts.get(self._name) or ()
-        if sums and sums[-1][0] == bucket:
-            value += sums[-1][1]
-        elif sums and sums[-1][0] > bucket:
-            value += sum([each[1] for each in sums if each[0] == bucket])
+        sums = watch.counts.get(self._name)
+        if sums:
+            if sums[-2] == bucket:
+                value += sums[-1]
+            elif sums[-2] > bucket:
+                value += dict(watch.counted(self._name)).get(bucket, 0)
         if value <= self._floor:
             return None
-        history = [each[1] for each in sums if each[0] < bucket and each[1]][-source.history :]
+        earlier = [each for number, each in watch.counted(self._name) if number < bucket and each]
+        history = earlier[-source.history :]
         limit = threshold(
             history, factor=source.factor, floor=source.floor, min_history=source.min_history
         )
@@ -331,26 +328,27 @@ class Travel(Local):
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         if seen.place is None:
             return None
-        before: list[Any] | None = None
-        after: list[Any] | None = None
-        for place in watch.places:
-            if place[0] <= seen.at_ms:
-                before = place
-            else:
-                after = place
-                break
+        before: Row | None = None
+        after: Row | None = None
+        for row in reversed(watch.rows):
+            if row[PLACE] is not None:
+                if row[AT] <= seen.at_ms:
+                    before = row
+                    break
+                after = row
         for other in (before, after):
-            if other is None or (other[1], other[2]) == seen.place:
+            if other is None or (*other[PLACE],) == seen.place:
                 continue
-            apart_ms = abs(seen.at_ms - other[0])
+            apart_ms = abs(seen.at_ms - other[AT])
             if apart_ms >= self.places_ms:
                 continue
-            km = distance_km(other[1], other[2], *seen.place)
+            lat, lon = other[PLACE]
+            km = distance_km(lat, lon, *seen.place)
             if km < self._min_km or not too_fast(km, apart_ms, self._max_kmh):
                 continue
             kmh = km * HOUR_MS // max(apart_ms, 1)
-            events = [other[3], seen.event_id]
-            if other[0] > seen.at_ms:
+            events = [other[EVENT_ID], seen.event_id]
+            if other[AT] > seen.at_ms:
                 events.reverse()
             window_s = -(-apart_ms // 1_000)
             return self.found(
@@ -359,8 +357,8 @@ class Travel(Local):
                 window_s,
                 events,
                 f"member {seen.member_id} was at two places {km} km apart within {span(window_s)},"
-                f" at {rfc3339(min(other[0], seen.at_ms))} and"
-                f" {rfc3339(max(other[0], seen.at_ms))}; {self._max_kmh} km/h is the limit: ask"
+                f" at {rfc3339(min(other[AT], seen.at_ms))} and"
+                f" {rfc3339(max(other[AT], seen.at_ms))}; {self._max_kmh} km/h is the limit: ask"
                 " who else uses the account, then release or reject",
             )
         return None
@@ -391,13 +389,13 @@ class RefundLoop(Local):
         source = self._source
         if (
             seen.returned is None
-            or len(watch.returns) < source.limit
+            or len(watch.rest.returns) < source.limit
             or not self._fits(seen.refunded_percent, seen.at_ms - seen.paid_ms)
         ):
             return None
         rows = [
             row
-            for row in watch.returns
+            for row in watch.rest.returns
             if row[1] != seen.returned and self._fits(row[PERCENT], row[AFTER_MS])
         ]
         times = [row[0] for row in rows]

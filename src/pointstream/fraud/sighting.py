@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, get_args
 
+from pointstream.contracts.detectors import EventType
 from pointstream.contracts.vocabulary import EntityKind, FlagAction
 
-__all__ = ["EVIDENCE_MAX", "Detected", "Sighting"]
+__all__ = ["EVIDENCE_MAX", "KIND_OF", "TYPES", "Detected", "Sighting"]
+
+TYPES: Final[tuple[str, ...]] = get_args(EventType)
+"""The types of events, each at the place that stands for it in what is remembered, for good."""
+
+KIND_OF: Final[dict[str, int]] = {name: place for place, name in enumerate(TYPES)}
 
 EVIDENCE_MAX = 100
 """So many events a finding names, the latest."""
@@ -25,6 +32,8 @@ class Sighting:
     now_ms: int
     """Partition time when it was taken."""
     device: str | None = None
+    ip: str | None = None
+    """The device and the address that it names, if they count at all: not those on allow lists."""
     place: tuple[float, float] | None = None
     """Latitude and longitude."""
     money_minor: int = 0

@@ -12,7 +12,7 @@ from pointstream.contracts.detectors import Detector, LargeSpendDetector, Takeov
 from pointstream.contracts.vocabulary import FlagAction
 from pointstream.contracts.wire import rfc3339
 from pointstream.fraud.sighting import Detected, Sighting
-from pointstream.fraud.watch import Watch
+from pointstream.fraud.watch import FIRST, Watch
 from pointstream.fraud.words import span
 
 __all__ = ["StepUp", "step_up_of"]
@@ -84,13 +84,15 @@ def _new_device(seen: Sighting, watch: Watch, within_ms: int) -> tuple[str, int]
     devices = watch.devices
     if not devices:
         return None
-    oldest_ms = min(int(known[1]) for known in devices)
+    oldest_ms = min(int(known[FIRST]) for known in devices.values())
     if seen.device is not None:
-        first_ms = watch.first_seen_ms(seen.device)
-        name, since_ms = seen.device, seen.at_ms if first_ms is None else min(first_ms, seen.at_ms)
+        known = devices.get(seen.device)
+        name, since_ms = seen.device, seen.at_ms
+        if known is not None:
+            since_ms = min(known[FIRST], since_ms)
     else:
-        newest = max(devices, key=lambda known: int(known[1]))
-        name, since_ms = newest[0], int(newest[1])
+        name = max(devices, key=lambda each: int(devices[each][FIRST]))
+        since_ms = devices[name][FIRST]
     if oldest_ms >= since_ms or not 0 <= seen.at_ms - since_ms < within_ms:
         return None
     return name, since_ms

@@ -1,16 +1,18 @@
 """What is remembered of a member, so that later events can be held against it.
 
-All of it is one value per member, and bounded: `ROWS_MAX` events, `PLACES_MAX` places,
-`DEVICES_MAX` devices, `RETURNS_MAX` returned orders, and of each thing that is counted in buckets
-as many as are asked for. Where more would be needed, the oldest goes: then less is counted than
-there was, never more.
+All of it is one value per member, and bounded: `ROWS_MAX` events, `PLACES_MAX` devices and as many
+addresses, `RETURNS_MAX` returned orders, and of each thing that is counted in buckets as many as
+are asked for. Where more would be needed, the oldest goes: then less is counted than there was,
+never more.
 
 An event that came late is kept from when it came: of a burst that is late as a whole, each event
 finds the others.
 
-It is stored as two lines of JSON; the second is the member's `presence`, decoded only where it is
-asked for. Between two events of a member both are bytes: thousands of members are held, and to go
-through the small objects of one that was not used for long takes longer than to make them anew.
+It is read and written with nearly every event, so each event is in it once, as a plain list, and it
+is stored as two lines of JSON: what most events need, and `Rest`, which few members have, decoded
+only where it is asked for. Between two batches both are bytes: thousands of members are held, and
+to go through the small objects of one that was not used for long takes longer than to make them
+anew.
 """
 
 from __future__ import annotations
@@ -19,23 +21,33 @@ from bisect import insort
 from typing import Any, Final
 
 from pointstream.contracts.wire import dumps, loads
-from pointstream.fraud.presence import Presence
+from pointstream.fraud.networks import address_of
 
 __all__ = [
+    "ADDRESS",
     "AFTER_MS",
     "AT",
     "DEVICE",
-    "DEVICES_MAX",
     "EVENT_ID",
+    "FIRST",
+    "IP",
     "KIND",
+    "LAST",
+    "LATE",
     "LATE_MS",
     "MONEY",
+    "NETWORK",
     "PERCENT",
+    "PLACE",
     "PLACES_MAX",
     "POINTS",
     "RETURNS_MAX",
     "ROWS_MAX",
     "SUM_MAX",
+    "TOLD",
+    "TOLD_MAX",
+    "Rest",
+    "Row",
     "Watch",
 ]
 
@@ -44,20 +56,45 @@ LATE_MS: Final = 86_400_000
 
 ROWS_MAX: Final = 256
 PLACES_MAX: Final = 16
-DEVICES_MAX: Final = 16
 RETURNS_MAX: Final = 64
+TOLD_MAX: Final = 4
 
 SUM_MAX: Final = 2**53 - 1
 """No sum is more than a number that every reader of a flag reads as it was written."""
 
-AT, KIND, MONEY, POINTS, EVENT_ID, DEVICE = range(6)
-"""What a row has in which place: time, type, minor units, points, event id, device or None; and
-last, when it was taken, if that was later than it occurred."""
+AT, KIND, MONEY, POINTS, EVENT_ID, DEVICE, LATE, IP, PLACE = range(9)
+"""What a row has in which place: time, type, minor units, points, event id; device or None; when it
+was taken, if that was later than it occurred, else 0; address or None; latitude and longitude, or
+None."""
 
 PERCENT, AFTER_MS = 3, 4
 """In a returned order: how much of its money was given back, how long after it was paid."""
 
+LAST, FIRST, TOLD, ADDRESS, NETWORK = range(5)
+"""What is known of a device or an address: when the member was seen there last and first, the
+latest times of which it told, earliest first; of an address what it means, and its network."""
+
 Row = list[Any]
+
+
+class Rest:
+    """What few members have."""
+
+    __slots__ = ("asked", "returns", "told")
+
+    def __init__(
+        self,
+        returns: list[Row] | None = None,
+        told: dict[str, Any] | None = None,
+        asked: dict[str, int] | None = None,
+    ) -> None:
+        self.returns: list[Row] = returns if returns is not None else []
+        """Returned orders: when, what stands for the order, event id, percent, how long after it
+        was paid, and when it was taken."""
+        self.told: dict[str, Any] = told if told is not None else {}
+        """What others told of this member, or were told: the ledger's `referring`."""
+        self.asked: dict[str, int] = asked if asked is not None else {}
+        """Which owners want all appearances, and of events up to which time: `presence`."""
 
 
 class Watch:
@@ -65,14 +102,12 @@ class Watch:
 
     __slots__ = (
         "_body",
-        "_presence",
-        "_seen",
+        "_rest",
+        "_rest_body",
+        "addresses",
         "counts",
         "devices",
-        "places",
-        "returns",
         "rows",
-        "told",
         "until_ms",
     )
 
@@ -81,19 +116,14 @@ class Watch:
         """Until when all of it counts."""
         self.rows: list[Row] = []
         """Events, by time."""
-        self.places: list[list[Any]] = []
-        """Where the member was: time, latitude, longitude, event id, and when it was taken."""
-        self.devices: list[list[Any]] = []
-        """Device, when it was first seen, when it was last seen."""
-        self.returns: list[list[Any]] = []
-        """Returned orders: when, what stands for the order, event id, percent, how long after it
-        was paid, and when it was taken."""
-        self.counts: dict[str, list[list[int]]] = {}
-        """By what is counted: numbers of buckets, in rising order, and their sums."""
-        self.told: dict[str, Any] = {}
-        """What others told of this member, or were told: the ledger's `referring`."""
-        self._presence: Presence | None = None
-        self._seen = b""
+        self.devices: dict[str, Row] = {}
+        """Devices it was seen with, in the order in which they came."""
+        self.addresses: dict[str, Row] = {}
+        """Addresses it was seen at, likewise."""
+        self.counts: dict[str, list[int]] = {}
+        """By what is counted: numbers of buckets, in rising order, each followed by its sum."""
+        self._rest: Rest | None = None
+        self._rest_body = b""
         self._body = b""
 
     @classmethod
@@ -105,34 +135,34 @@ class Watch:
         return watch.open()
 
     @property
-    def presence(self) -> Presence:
-        """Where the member was seen, as far as others count it."""
-        if self._presence is None:
-            self._presence = Presence(loads(self._seen) if self._seen else None)
-        return self._presence
+    def rest(self) -> Rest:
+        """What few members have; to be asked for where it is needed only."""
+        if self._rest is None:
+            self._rest = Rest(*loads(self._rest_body)) if self._rest_body else Rest()
+        return self._rest
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there may be anything in `rest`."""
+        return self._rest is not None or self._rest_body != b""
 
     def body(self) -> bytes:
         """Return what `of_body` makes this of again, and keep no more than that until `open`."""
-        if self._presence is not None:
-            self._seen = dumps(self._presence.row())
-            self._presence = None
-        main = dumps([self.rows, self.places, self.devices, self.returns, self.counts, self.told])
-        self._body = b"%b\n%b" % (main, self._seen)
-        del self.rows, self.places, self.devices, self.returns, self.counts, self.told
+        rest = self._rest
+        if rest is not None:
+            there = rest.returns or rest.told or rest.asked
+            self._rest_body = dumps([rest.returns, rest.told, rest.asked]) if there else b""
+            self._rest = None
+        main = dumps([self.rows, self.devices, self.addresses, self.counts])
+        self._body = b"%b\n%b" % (main, self._rest_body)
+        del self.rows, self.devices, self.addresses, self.counts
         return self._body
 
     def open(self) -> Watch:
         """Have everything at hand, if it is not."""
         if self._body:
-            main, _, self._seen = self._body.partition(b"\n")
-            (
-                self.rows,
-                self.places,
-                self.devices,
-                self.returns,
-                self.counts,
-                self.told,
-            ) = loads(main)
+            main, _, self._rest_body = self._body.partition(b"\n")
+            self.rows, self.devices, self.addresses, self.counts = loads(main)
             self._body = b""
         return self
 
@@ -144,7 +174,7 @@ class Watch:
         rows = self.rows
         before_ms = now_ms - keep_ms - LATE_MS
         if rows and rows[0][AT] < before_ms:
-            _forget(rows, before_ms)
+            rows[:] = [row for row in rows if row[AT] >= before_ms or row[LATE] >= before_ms]
         if rows and rows[-1][AT] > row[AT]:
             insort(rows, row, key=_time)
         else:
@@ -152,80 +182,64 @@ class Watch:
         if len(rows) > ROWS_MAX:
             del rows[0]
 
-    def add_place(self, place: list[Any], now_ms: int, keep_ms: int) -> None:
-        """Note where the member was."""
-        places = self.places
-        before_ms = now_ms - keep_ms - LATE_MS
-        if places and places[0][0] < before_ms:
-            _forget(places, before_ms)
-        if places and places[-1][0] > place[0]:
-            insort(places, place, key=_time)
-        else:
-            places.append(place)
-        if len(places) > PLACES_MAX:
-            del places[0]
-
-    def add_return(self, returned: list[Any], now_ms: int, keep_ms: int) -> None:
+    def add_return(self, returned: Row, now_ms: int, keep_ms: int) -> None:
         """Note a returned order; one that was given back in parts is known by the last part."""
-        _forget(self.returns, now_ms - keep_ms - LATE_MS)
-        self.returns = [known for known in self.returns if known[1] != returned[1]]
-        insort(self.returns, returned, key=_time)
-        if len(self.returns) > RETURNS_MAX:
-            del self.returns[0]
+        before_ms = now_ms - keep_ms - LATE_MS
+        returns = [
+            known
+            for known in self.rest.returns
+            if known[1] != returned[1] and (known[0] >= before_ms or known[-1] >= before_ms)
+        ]
+        insort(returns, returned, key=_time)
+        self.rest.returns = returns[-RETURNS_MAX:]
 
-    def see_device(self, device: str, at_ms: int) -> bool:
-        """Note a device; whether that changed anything but when it was last seen."""
-        for known in self.devices:
-            if known[0] == device:
-                if at_ms > known[2]:
-                    known[2] = at_ms
-                if at_ms < known[1]:
-                    known[1] = at_ms
-                    return True
+    def see_device(self, device: str, at_ms: int) -> None:
+        """Note a device."""
+        known = self.devices.get(device)
+        if known is None:
+            _add(self.devices, device, [at_ms, at_ms, []])
+        elif at_ms > known[LAST]:
+            known[LAST] = at_ms
+        elif at_ms < known[FIRST]:
+            known[FIRST] = at_ms
+
+    def see_address(self, ip: str, at_ms: int) -> bool:
+        """Note an address; False if it is none."""
+        known = self.addresses.get(ip)
+        if known is None:
+            address = address_of(ip)
+            if address is None:
                 return False
-        self.devices.append([device, at_ms, at_ms])
-        if len(self.devices) > DEVICES_MAX:
-            # The one that was not seen for the longest time; of two such, the one known longer.
-            self.devices.remove(min(self.devices, key=lambda known: int(known[2])))
+            _add(self.addresses, ip, [at_ms, at_ms, [], address.ip, address.network])
+        elif at_ms > known[LAST]:
+            known[LAST] = at_ms
+        elif at_ms < known[FIRST]:
+            known[FIRST] = at_ms
         return True
-
-    def first_seen_ms(self, device: str) -> int | None:
-        """Return when a device was first seen with the member."""
-        for known in self.devices:
-            if known[0] == device:
-                return int(known[1])
-        return None
 
     def count(self, what: str, bucket: int, value: int, keep: int) -> None:
         """Add to a bucket; forget the oldest of more than `keep`."""
         sums = self.counts.get(what)
         if sums is None:
-            self.counts[what] = [[bucket, value]]
+            self.counts[what] = [bucket, value]
             return
-        last = sums[-1]
-        if last[0] == bucket:
-            last[1] = min(last[1] + value, SUM_MAX)
+        if sums[-2] == bucket:
+            sums[-1] = min(sums[-1] + value, SUM_MAX)
             return
-        if last[0] < bucket:
-            sums.append([bucket, value])
-            if len(sums) > keep:
-                del sums[0]
+        place = len(sums)
+        while place and sums[place - 2] > bucket:
+            place -= 2
+        if place and sums[place - 2] == bucket:
+            sums[place - 1] = min(sums[place - 1] + value, SUM_MAX)
             return
-        for place in range(len(sums) - 1, -1, -1):
-            if sums[place][0] == bucket:
-                sums[place][1] = min(sums[place][1] + value, SUM_MAX)
-                return
-            if sums[place][0] < bucket:
-                sums.insert(place + 1, [bucket, value])
-                break
-        else:
-            sums.insert(0, [bucket, value])
-        if len(sums) > keep:
-            del sums[0]
+        sums[place:place] = (bucket, value)
+        if len(sums) > 2 * keep:
+            del sums[:2]
 
-    def counted(self, what: str) -> list[list[int]]:
-        """Return the buckets of what is counted, in rising order."""
-        return self.counts.get(what, [])
+    def counted(self, what: str) -> list[tuple[int, int]]:
+        """Return the buckets of what is counted, in rising order, and their sums."""
+        sums = self.counts.get(what, ())
+        return list(zip(sums[::2], sums[1::2], strict=True))
 
     def forget_counts(self, counted: frozenset[str]) -> None:
         """Forget what nobody counts any more."""
@@ -236,19 +250,24 @@ class Watch:
         """Take over what was remembered of a member who was merged into this one."""
         self.until_ms = max(self.until_ms, other.until_ms)
         self.rows = sorted([*self.rows, *other.rows], key=_time)[-ROWS_MAX:]
-        self.places = sorted([*self.places, *other.places], key=_time)[-PLACES_MAX:]
-        self.returns = sorted([*self.returns, *other.returns], key=_time)[-RETURNS_MAX:]
-        for device, first_ms, last_ms in other.devices:
-            # The latest first: by the earliest alone it might be the one that is forgotten.
-            self.see_device(device, last_ms)
-            self.see_device(device, first_ms)
-        for what, sums in other.counts.items():
-            longest = max(len(sums), len(self.counted(what)))
-            for bucket, value in sums:
+        _join(self.devices, other.devices)
+        _join(self.addresses, other.addresses)
+        for what, theirs in other.counts.items():
+            longest = max(len(theirs), len(self.counts.get(what, ()))) // 2
+            for bucket, value in other.counted(what):
                 self.count(what, bucket, value, longest)
-        self.presence.join(other.presence)
+        if other.has_rest:
+            self._join_rest(other.rest)
+
+    def _join_rest(self, other: Rest) -> None:
+        rest = self.rest
+        rest.returns = sorted([*rest.returns, *other.returns], key=_time)[-RETURNS_MAX:]
+        for by, until_ms in other.asked.items():
+            rest.asked[by] = max(until_ms, rest.asked.get(by, 0))
+        while len(rest.asked) > PLACES_MAX:
+            del rest.asked[next(iter(rest.asked))]
         for name, told in other.told.items():
-            own = self.told.setdefault(name, told)
+            own = rest.told.setdefault(name, told)
             if name == "by":
                 known = {row[0] for row in own}
                 own.extend(row for row in told if row[0] not in known)
@@ -256,11 +275,27 @@ class Watch:
                 own.update((key, max(at_ms, own.get(key, 0))) for key, at_ms in told.items())
 
 
+def _add(places: dict[str, Row], name: str, known: Row) -> None:
+    """Note a new place; of more than `PLACES_MAX` forget another, not seen for the longest time."""
+    if len(places) == PLACES_MAX:
+        # Not the new one, though it may be of a time before all others.
+        del places[min(places, key=lambda each: int(places[each][LAST]))]
+    places[name] = known
+
+
+def _join(own: dict[str, Row], other: dict[str, Row]) -> None:
+    for name, theirs in other.items():
+        known = own.get(name)
+        if known is None:
+            own[name] = theirs
+            continue
+        known[LAST] = max(known[LAST], theirs[LAST])
+        known[FIRST] = min(known[FIRST], theirs[FIRST])
+        known[TOLD] = sorted({*known[TOLD], *theirs[TOLD]})[-TOLD_MAX:]
+    while len(own) > PLACES_MAX:
+        del own[min(own, key=lambda each: int(own[each][LAST]))]
+
+
 def _time(row: Row) -> int:
     at_ms: int = row[0]
     return at_ms
-
-
-def _forget(rows: list[Row], before_ms: int) -> None:
-    """Drop what both happened and was taken before a moment."""
-    rows[:] = [row for row in rows if row[0] >= before_ms or row[-1] >= before_ms]

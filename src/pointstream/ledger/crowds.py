@@ -26,10 +26,16 @@ from pointstream.fraud.crowd import (
     distinct_around,
     sum_around,
 )
-from pointstream.fraud.elsewhere import Counted, Elsewhere
-from pointstream.fraud.presence import ASKED_FOR_MS, Presence, Telling
-from pointstream.fraud.sighting import Sighting
-from pointstream.fraud.watch import Watch
+from pointstream.fraud.elsewhere import Counted
+from pointstream.fraud.presence import (
+    ASKED_FOR_MS,
+    CountedThere,
+    Telling,
+    asked_by,
+    tell,
+    wanted_by,
+)
+from pointstream.fraud.watch import Row, Watch
 from pointstream.fraud.words import amount, span
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
@@ -57,55 +63,35 @@ _KINDS: Final = {"d": EntityKind.DEVICE, "n": EntityKind.IP}
 
 
 def see(
-    book: Book, presence: Presence, seen: Sighting, device: str, ip: str, elsewhere: Elsewhere
+    book: Book, watch: Watch, member_id: str, row: Row, name: str, counted: CountedThere
 ) -> None:
-    """Note where a member is seen by an event, and tell the owners what they must know."""
-    member_id = seen.member_id
-    presence.note(
-        seen.at_ms,
-        seen.event_id,
-        seen.type,
-        device,
-        ip,
-        seen.points,
-        seen.money_minor,
-        forget_before_ms=book.now_ms - elsewhere.keep_ms - _LATE_MS,
-    )
-    if device:
-        name = "d" + device
-        telling = presence.tell(member_id, name, elsewhere.device_bursts)
-        if telling is not None:
-            _tell(book, member_id, name, telling)
-    if ip:
-        name = "i" + ip
-        telling = presence.tell(member_id, name, elsewhere.network_bursts)
-        if telling is not None:
-            _tell(book, member_id, presence.wanted_by(name), telling)
-
-
-_LATE_MS: Final = 86_400_000
-"""So late events of a member may be, and still be handed in when somebody asks."""
+    """Tell the owner of a place what it must know of an event there that was noted."""
+    telling = tell(watch, member_id, row, name, counted)
+    if telling is not None:
+        _tell(book, member_id, wanted_by(watch, name), telling)
 
 
 def asked_for_appearances(book: Book, watch: Watch, message: Message) -> Decision:
     """Hand in what a member has of one place; what comes is told at once."""
-    member_id, presence = message.to or "", watch.presence
+    member_id = message.to or ""
     by, at_ms = message.body["by"], message.body["at_ms"]
-    appearances = presence.asked_by(member_id, by, at_ms)
-    _tell(book, member_id, by, Telling(appearances, presence.asked[by]))
+    elsewhere = book.detectors.at(at_ms).elsewhere
+    counted = elsewhere.at_devices if by[0] == "d" else elsewhere.in_networks
+    appearances = asked_by(watch, member_id, by, at_ms, counted.types)
+    _tell(book, member_id, by, Telling(appearances, watch.rest.asked[by]))
     return Decision(Outcome.APPEARANCES_TOLD)
 
 
-def rename_everywhere(book: Book, presence: Presence, member_id: str, name: str) -> None:
+def rename_everywhere(book: Book, watch: Watch, member_id: str, name: str) -> None:
     """Let another name stand for a member wherever its appearances are kept.
 
     A member who is erased leaves a digest there, which counts on; one who is merged the survivor.
     """
-    owners = dict.fromkeys(presence.wanted_by(place) for place in presence.places)
-    owners.update(dict.fromkeys(presence.asked))
+    owners = dict.fromkeys(f"d{device}" for device in watch.devices)
+    owners.update(dict.fromkeys(wanted_by(watch, f"i{ip}") for ip in watch.addresses))
+    owners.update(dict.fromkeys(watch.rest.asked))
     for by in owners:
-        if by:
-            book.notes.append([_owner(by), RENAMED, member_id, name])
+        book.notes.append([_owner(by), RENAMED, member_id, name])
 
 
 def _tell(book: Book, member_id: str, by: str, telling: Telling) -> None:

@@ -307,7 +307,9 @@ class Ledger:
         elif decision.outcome in _REMEMBERED:
             given = given_rows(book, member, event_id) if book.given else ()
             memory.keep_event(member, event_id, digest, b"", given, occurred_ms=occurred_ms)
-        memory.sweep()
+        if memory.due:
+            book.write_watches()
+            memory.sweep()
         return self._finish(decision)
 
     def _published(
@@ -360,7 +362,9 @@ class Ledger:
         if self._behind:
             raise LedgerError("a message was given while earlier timers are due")
         decision = received(self._book, message, source)
-        self._memory.sweep()
+        if self._memory.due:
+            self._book.write_watches()
+            self._memory.sweep()
         return self._finish(decision)
 
     def close(self) -> list[Standing]:

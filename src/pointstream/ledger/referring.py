@@ -35,7 +35,7 @@ from pointstream.fraud.graph import (
     circle_of,
     handed_on,
 )
-from pointstream.fraud.watch import Watch
+from pointstream.fraud.watch import FIRST, LAST, Watch
 from pointstream.fraud.words import span
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
@@ -102,25 +102,26 @@ def refer(
         family.refer(referral)
         devices = _devices(watch)
         _tell_chains(book, member_id, referral, family.chains, devices, book.now_ms)
-        told = watch.told.setdefault("to", {})
+        told = watch.rest.told.setdefault("to", {})
         told.update((device, last_ms) for device, (_, last_ms) in devices.items())
     _put(book, member, family, book.now_ms)
 
 
 def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: int) -> None:
     """Mind a device of a referrer or referee; of other members nothing is read."""
-    rows = watch.told.get("by")
+    told = watch.rest.told
+    rows = told.get("by")
     if rows:
         for row in rows:
             if device in row[3]:
                 _hold_against(book, member_id, row, {device: [at_ms, at_ms]})
-    told = watch.told.get("to")
-    if told is None or at_ms - told.get(device, 0) < TOLD_EVERY_MS:
+    to = told.get("to")
+    if to is None or at_ms - to.get(device, 0) < TOLD_EVERY_MS:
         return
-    told.pop(device, None)
-    told[device] = at_ms
-    while len(told) > _DEVICES_MAX:
-        del told[next(iter(told))]
+    to.pop(device, None)
+    to[device] = at_ms
+    while len(to) > _DEVICES_MAX:
+        del to[next(iter(to))]
     for referral in _family(book, member_id.encode()).referrals.values():
         if name_of(referral.referee) is not None:
             body = {
@@ -190,7 +191,7 @@ def _take_devices(book: Book, member_id: str, watch: Watch, body: dict[str, Any]
     if not book.detectors.at(body["at_ms"]).elsewhere.shared:
         return
     referrer, devices = body["referrer"], body["devices"]
-    rows: list[list[Any]] = watch.told.setdefault("by", [])
+    rows: list[list[Any]] = watch.rest.told.setdefault("by", [])
     row = next((row for row in rows if row[0] == referrer), None)
     if row is None:
         row = [referrer, body["event_id"], body["at_ms"], {}, False]
@@ -338,7 +339,7 @@ def take_renamed(book: Book, watch: Watch, message: Message) -> Decision:
         for referee in family.referrals:
             if name_of(referee) is not None:
                 book.tell(REFERRAL_RENAMED, referee, message.body)
-    for row in watch.told.get("by", ()):
+    for row in watch.rest.told.get("by", ()):
         if row[0] == old:
             row[0] = new
     return Decision(Outcome.REFERRERS_TAKEN)
@@ -405,7 +406,7 @@ def _put(book: Book, member: bytes, family: Family, now_ms: int = 0) -> None:
 
 
 def _devices(watch: Watch) -> dict[str, list[int]]:
-    return {device: [first_ms, last_ms] for device, first_ms, last_ms in watch.devices}
+    return {device: [known[FIRST], known[LAST]] for device, known in watch.devices.items()}
 
 
 def _is_self(book: Book, member_id: str) -> Callable[[str], bool]:

@@ -112,9 +112,9 @@ def _add(
         if len(evidence) > 8 * EVIDENCE_MAX:
             row[2] = _largest(evidence)
         added = True
-    if not added or owner in watch.told.get(_SHOPS, ()):
+    if not added or (watch.has_rest and owner in watch.rest.told.get(_SHOPS, ())):
         return False
-    shops = watch.told.setdefault(_SHOPS, {})
+    shops = watch.rest.told.setdefault(_SHOPS, {})
     shops[owner] = at_ms
     while len(shops) > _SHOPS_MAX:
         del shops[next(iter(shops))]
@@ -123,7 +123,7 @@ def _add(
 
 def rename_at_shops(book: Book, watch: Watch, member_id: str, name: str) -> None:
     """Let another name stand for a member in the evidence of shops and staff."""
-    shops = watch.told.get(_SHOPS, ())
+    shops = watch.rest.told.get(_SHOPS, ())
     # What is not told yet follows the notes.
     for (owner, _, _), (_, _, evidence, _) in book.tallies.items():
         if owner in shops:

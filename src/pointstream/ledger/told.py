@@ -93,7 +93,7 @@ def told_member(book: Book, message: Message, source: Source) -> Decision:
     watch = watch_of(book, member)
     decision = _TO_MEMBER[message.type](book, watch, message)
     # What others tell prolongs nothing: when it came depends on where a batch ended.
-    if watch.until_ms or watch.told or watch.presence.asked:
+    if watch.until_ms or watch.rest.told or watch.rest.asked:
         until_ms = watch.until_ms or message.body["now_ms"] + KEPT_MS
         write_watch(book, member, watch, until_ms)
     return decision
@@ -105,6 +105,6 @@ def renamed(book: Book, account: Account, name: str) -> None:
     To be called while what is remembered of the member is still there.
     """
     watch = watch_of(book, account.member)
-    rename_everywhere(book, watch.presence, account.member_id, name)
+    rename_everywhere(book, watch, account.member_id, name)
     rename_at_shops(book, watch, account.member_id, name)
     rename_in_family(book, account.member_id, name)

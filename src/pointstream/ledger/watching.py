@@ -9,8 +9,8 @@ Two phases around the handler of every event of a member:
             and it is remembered
 
 A dead letter or a rejected command leaves nothing behind, a known event gets to neither phase. What
-is remembered of a member is one value (`fraud/watch.py`), written with every event: what the sweep
-finds in the state must not depend on where a batch ends.
+is remembered of a member is one value (`fraud/watch.py`), written once for all its events of a
+batch, and before the sweep goes on: what that finds must not depend on where a batch ends.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, MovementType, Role
 from pointstream.fraud.compile import Plan, Watchers
 from pointstream.fraud.sighting import Detected, Sighting
-from pointstream.fraud.watch import Watch
+from pointstream.fraud.watch import Row, Watch
 from pointstream.ledger.answers import wallet_of
 from pointstream.ledger.book import Book
-from pointstream.ledger.codec import remembered, remembered_bytes, remembered_until_ms
+from pointstream.ledger.codec import remembered_bytes, remembered_until_ms
 from pointstream.ledger.consent import points_of
 from pointstream.ledger.judging import let_wait
 from pointstream.ledger.moves import spendable
@@ -81,15 +81,30 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
         return None
     if plan.waits is not None:
         let_wait(book, event, occurred_ms, plan.waits)
-    device = event.device_id if plan.devices else None
-    if device is not None and watchers.allows and _allowed(watchers, Entity.DEVICE, device, event):
-        device = None
     place = _place(watchers, event) if plan.places else None
-    if not plan.always and place is None and event.device_id is None and event.ip is None:
+    device, ip = event.device_id, event.ip
+    if not plan.always and place is None and device is None and ip is None:
         return None
+    if not plan.devices:
+        device = None
+    if not plan.in_network:
+        ip = None
+    if watchers.allows:
+        if device is not None and _allowed(watchers, Entity.DEVICE, device, event):
+            device = None
+        if ip is not None and _allowed(watchers, Entity.IP, ip, event):
+            ip = None
     member_id = event.member_id
     seen = Sighting(
-        event.type, plan.kind, event.event_id, member_id, occurred_ms, book.now_ms, device, place
+        event.type,
+        plan.kind,
+        event.event_id,
+        member_id,
+        occurred_ms,
+        book.now_ms,
+        device,
+        ip,
+        place,
     )
     if plan.money is not None:
         seen.money_minor = getattr(event, plan.money) or 0
@@ -118,7 +133,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
 
 def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> None:
     """Raise what was found about an event that was taken, and remember the event."""
-    plan, watch, seen = looked.plan, looked.watch.open(), looked.seen
+    plan, watch, seen = looked.plan, looked.watch, looked.seen
     if plan.points and not plan.commanded:
         seen.points = _earned(book)
     if plan.returns and (looked.parked or event.type != "order.paid"):
@@ -128,10 +143,9 @@ def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> No
             detected = detector.look(seen, watch)
             if detected is not None and _counts(looked.watchers, detected, event):
                 looked.found.append(_suspicion(detected, seen))
-    changed = _remember(looked.watchers, plan, watch, seen)
-    if plan.tells and tell_elsewhere(book, event, seen, looked.watchers, plan, watch):
-        changed = True
-    if changed:
+    row = _remember(looked.watchers, plan, watch, seen)
+    told = plan.tells and tell_elsewhere(book, event, seen, row, looked.watchers, plan, watch)
+    if row is not None or told:
         write_watch(book, account.member, watch)
     for suspicion in looked.found:
         raise_flag(book, suspicion)
@@ -149,12 +163,16 @@ def join_watch(book: Book, member: bytes, value: bytes) -> None:
 # --- what is remembered -------------------------------------------------------------------------
 
 
-def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> bool:
-    """Add an event to what is remembered; whether there was anything to add."""
-    changed = False
-    at_ms, now_ms, device = seen.at_ms, seen.now_ms, seen.device
+def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> Row | None:
+    """Add an event to what is remembered; return what is remembered of it, if anything is."""
+    at_ms, now_ms, device, place = seen.at_ms, seen.now_ms, seen.device, seen.place
+    ip = seen.ip
+    if ip is not None and not watch.see_address(ip, at_ms):
+        ip = None
+    if device is not None:
+        watch.see_device(device, at_ms)
     late_ms = now_ms if now_ms > at_ms else 0
-    row: list[Any] = [
+    row: Row = [
         at_ms,
         seen.kind,
         seen.money_minor,
@@ -162,20 +180,16 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> b
         seen.event_id,
         device,
         late_ms,
+        ip,
+        place,
     ]
-    if plan.rows or device is not None:
+    changed = plan.rows or device is not None or ip is not None or place is not None
+    if changed:
         watch.add_row(row, now_ms, watchers.rows_ms)
-        changed = True
-    if device is not None:
-        watch.see_device(device, at_ms)
-    if seen.place is not None:
-        place = [at_ms, *seen.place, seen.event_id, late_ms]
-        watch.add_place(place, now_ms, watchers.places_ms)
-        changed = True
     if seen.returned is not None:
-        percent, after_ms = seen.refunded_percent, seen.at_ms - seen.paid_ms
-        back = [seen.at_ms, seen.returned, seen.event_id, percent, after_ms, late_ms]
-        watch.add_return(back, seen.now_ms, watchers.returns_ms)
+        percent, after_ms = seen.refunded_percent, at_ms - seen.paid_ms
+        back = [at_ms, seen.returned, seen.event_id, percent, after_ms, late_ms]
+        watch.add_return(back, now_ms, watchers.returns_ms)
         changed = True
     for name, bucket_ms, keep_most, column in plan.counters:
         value = 1 if column is None else row[column]
@@ -184,11 +198,11 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> b
             changed = True
     if changed and len(watch.counts) > len(watchers.counted):
         watch.forget_counts(watchers.counted)
-    return changed
+    return row if changed else None
 
 
 def watch_of(book: Book, member: bytes) -> Watch:
-    """Return what is remembered of a member. Who changes it writes it."""
+    """Return what is remembered of a member. Who changes it says so by `write_watch`."""
     watch = book.watches.get(member)
     if watch is None:
         value = book.state.get(watch_key(member))
@@ -205,14 +219,14 @@ def _decoded(value: bytes) -> Watch:
 
 
 def write_watch(book: Book, member: bytes, watch: Watch, until_ms: int = 0) -> None:
-    """Write what is remembered of a member; after an event, from now on for `KEPT_MS`."""
-    new = not watch.until_ms
+    """Have what is remembered of a member written; after an event, it counts for `KEPT_MS`.
+
+    It is written once for all events of a batch: `Book.write_watches`.
+    """
+    if not watch.until_ms:
+        book.memory.count()
     watch.until_ms = until_ms or book.now_ms + KEPT_MS
-    value = remembered(watch.until_ms, watch.body())
-    if new:
-        book.memory.put(watch_key(member), value)
-    else:
-        book.state.put(watch_key(member), value)
+    book.watched[member] = watch
 
 
 # --- what is seen of an event -------------------------------------------------------------------
