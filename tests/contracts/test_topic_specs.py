@@ -55,6 +55,7 @@ def test_the_prefix_goes_before_every_name() -> None:
         ("mall-sync", "compact"),
         ("internal.changelog", "compact"),
         ("internal.journal", "delete"),
+        ("internal.replays", "delete"),
         ("internal.ticks", "delete"),
     ],
 )
@@ -66,6 +67,12 @@ def test_latest_state_is_compacted_and_history_is_not(suffix: str, cleanup: str)
 def test_the_ledger_is_kept_for_ever() -> None:
     """An entry that the broker drops can't be explained to a member any more."""
     assert SPECS["balance-changes"].config["retention.ms"] == "-1"
+
+
+def test_what_was_replayed_is_known_for_longer_than_it_could_be_replayed() -> None:
+    """A dead letter that outlives its mark would be sent a second time."""
+    kept = {s: int(SPECS[s].config["retention.ms"]) for s in ("dead-letters", "internal.replays")}
+    assert kept["internal.replays"] >= 2 * kept["dead-letters"]
 
 
 def test_what_moves_the_time_of_a_partition_is_stamped_by_the_broker() -> None:

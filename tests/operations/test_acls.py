@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from pointstream.contracts.topics import topic_specs
-from pointstream.operations.acls import Acl, Role, acls_of, kafka_acls_commands
+from pointstream.operations.acls import Acl, Role, acls_of, kafka_acls_commands, replays_id
 
 PREFIX = "club."
 DIRECTION = {spec.name: spec.direction for spec in topic_specs(PREFIX)}
@@ -33,7 +33,8 @@ def open_to(role: Role, operation: str) -> set[str]:
         (Role.UPSTREAM, set(), {"in"}),
         (Role.DOWNSTREAM, {"out"}, set()),
         (Role.REVIEWER, {"out"}, {"in"}),
-        (Role.OPERATOR, {"in", "out", "internal"}, {"in"}),
+        # Of the internal topics only which dead letters were sent again: see below.
+        (Role.OPERATOR, {"in", "out", "internal"}, {"in", "internal"}),
     ],
 )
 def test_only_the_worker_writes_what_comes_out(
@@ -41,6 +42,18 @@ def test_only_the_worker_writes_what_comes_out(
 ) -> None:
     """An entry of the ledger by anybody else would be points made from nothing."""
     assert (open_to(role, "Read"), open_to(role, "Write")) == (reads, writes)
+
+
+def test_an_operator_marks_what_it_sends_again() -> None:
+    """In transactions of its own id, which is no worker's; nothing else of the programme's own."""
+    written = {a.name for a in lists(Role.OPERATOR) if "Write" in a.operations}
+    ids = [a for a in lists(Role.WORKER) if a.resource == "transactionalId"]
+
+    assert {name for name in written if DIRECTION.get(name) != "in"} == {
+        "club.internal.replays",
+        replays_id("club"),
+    }
+    assert not replays_id("club").startswith(ids[0].name)
 
 
 def test_every_topic_is_the_workers() -> None:

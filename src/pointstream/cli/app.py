@@ -17,6 +17,7 @@ from pointstream.cli import (
     config,
     contracts,
     demo,
+    dlq,
     doctor,
     forecast,
     fraud,
@@ -94,6 +95,7 @@ rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
 )
 rules.rules_app.command("simulate", epilog=simulate.SIMULATE_EXAMPLES)(simulate.simulate_rules)
 app.add_typer(review.review_app)
+app.add_typer(dlq.dlq_app)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)

@@ -218,6 +218,14 @@ def topic_specs(prefix: str = DEFAULT_PREFIX) -> tuple[TopicSpec, ...]:
             keyed_by="none",
         ),
         spec(
+            "internal.replays",
+            "internal",
+            "Which dead letters were sent again: written with them, in one transaction.",
+            keyed_by="the dead letter's partition and offset",
+            # Longer than the dead letters: one whose mark is gone could be sent a second time.
+            retention_ms=60 * _DAY_MS,
+        ),
+        spec(
             "internal.changelog",
             "internal",
             "The state of each partition, key by key.",

@@ -18,7 +18,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from pointstream.contracts.topics import TopicSpec, topic_specs
 from pointstream.engine.access import Access
 
-__all__ = ["Acl", "AclsError", "Role", "acls_of", "apply_acls", "kafka_acls_commands"]
+__all__ = ["Acl", "AclsError", "Role", "acls_of", "apply_acls", "kafka_acls_commands", "replays_id"]
 
 Resource = Literal["topic", "group", "transactionalId", "cluster"]
 Pattern = Literal["literal", "prefix"]
@@ -34,6 +34,8 @@ _CLUSTER = "kafka-cluster"
 _OPERATORS_INPUTS = ("rules", "detectors", "catalogue")
 #: Whole inputs, suspicions, and what nobody got: not for every reader of the outputs.
 _NOT_DOWNSTREAM = ("dead-letters", "fraud-flags", "shadow-diffs")
+#: What an operator writes of the programme's own: which dead letters were sent again.
+_OPERATORS_OWN = "internal.replays"
 _REVIEWERS_OUTPUTS = ("fraud-flags", "balance-changes", "crm-sync", "command-results")
 
 
@@ -127,7 +129,8 @@ def _topics(role: Role, specs: Sequence[TopicSpec]) -> Iterator[tuple[TopicSpec,
             case Role.REVIEWER if spec.suffix == "commands":
                 operations = ("Write",)
             case Role.OPERATOR:
-                operations = ("Read", *(("Write",) if taken else ()), "Create", "DescribeConfigs")
+                writes = taken or spec.suffix == _OPERATORS_OWN
+                operations = ("Read", *(("Write",) if writes else ()), "Create", "DescribeConfigs")
         if operations:
             yield spec, operations
 
@@ -141,9 +144,16 @@ def _others(role: Role, prefix: str, app_id: str, group: str | None) -> Iterator
     elif role is Role.OPERATOR:
         yield Acl("group", app_id, ("Describe",))
         yield Acl("transactionalId", f"{app_id}-", ("Describe",), "prefix")
+        # Dead letters are sent again in transactions of their own.
+        yield Acl("transactionalId", replays_id(app_id), ("Describe", "Write"))
         yield Acl("cluster", _CLUSTER, ("Describe",))
     if group is not None and role in (Role.DOWNSTREAM, Role.REVIEWER, Role.OPERATOR):
         yield Acl("group", group, ("Read",), "prefix")
+
+
+def replays_id(app_id: str) -> str:
+    """The transactional id under which dead letters are sent again; no worker's begins with it."""
+    return f"{app_id}.replays"
 
 
 def kafka_acls_commands(

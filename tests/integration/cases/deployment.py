@@ -154,6 +154,11 @@ class Deployment:
         record = OutgoingRecord(self.prefix + suffix, key.encode(), None)
         self._runner.run(self._put([record]))
 
+    def put(self, records: Iterable[tuple[str, bytes, bytes, Sequence[tuple[str, bytes]]]]) -> None:
+        """Publish records as they are: topic without prefix, key, value and headers of each."""
+        made = [OutgoingRecord(self.prefix + topic, *record) for topic, *record in records]
+        self._runner.run(self._put(made))
+
     def settle(self) -> None:
         """Wait until every event is taken, every message between owners too, and all of it is
         committed and can be read."""

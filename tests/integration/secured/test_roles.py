@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     NoError,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     for_code,
 )
 from aiokafka.protocol.fetch import FetchRequest
@@ -24,11 +25,13 @@ from pointstream.contracts.topics import topic_specs
 from pointstream.engine.access import Access
 from pointstream.engine.topics import TopicsForbiddenError, check_topics, ensure_topics
 from pointstream.operations.acls import Role
+from pointstream.operations.deadletters import Address, Letter
 from pointstream.operations.generate import StreamPlan, generate
 from pointstream.operations.lag import GroupProgress, input_topics
 from pointstream.operations.publish import OutgoingRecord, Publisher
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.reconcile import reconcile
+from pointstream.operations.replays import Replayer
 from pointstream.operations.topics import wanted_topics
 
 from .conftest import APP_ID, PREFIX, World
@@ -75,6 +78,28 @@ async def join(access: Access, group: str) -> None:
         await consumer.getmany(timeout_ms=2_000)
     finally:
         await consumer.stop()
+
+
+async def replay(access: Access) -> None:
+    """As `dlq replay` begins: fence, then a transaction with a mark."""
+    async with Replayer(access, prefix=PREFIX, app_id=APP_ID) as replayer:
+        letter = Letter(
+            Address(f"{PREFIX}dead-letters", 0, 0),
+            0,
+            "not_json",
+            "",
+            Address(f"{PREFIX}orders", 0, 0),
+            b"nobody",
+            b"{",
+            (),
+            1,
+            None,
+        )
+
+        async def letters() -> AsyncIterator[Letter]:
+            yield letter
+
+        assert (await replayer.replay(letters(), rate=10, again=True)).sent == 1
 
 
 def test_the_whole_job_runs_with_the_rights_of_its_roles(world: World, tmp_path: Path) -> None:
@@ -157,6 +182,7 @@ def test_a_downstream_writes_no_input_and_reads_none(world: World, topic: str) -
         (Role.DOWNSTREAM, lambda a: read(a, f"{PREFIX}fraud-flags"), TopicAuthorizationFailedError),
         (Role.REVIEWER, lambda a: write(a, f"{PREFIX}orders"), TopicAuthorizationFailedError),
         (Role.OPERATOR, lambda a: write(a, f"{PREFIX}crm-sync"), TopicAuthorizationFailedError),
+        (Role.REVIEWER, replay, TransactionalIdAuthorizationFailed),
         (Role.DOWNSTREAM, lambda a: join(a, APP_ID), GroupAuthorizationFailedError),
         ("nobody", lambda a: read(a, f"{PREFIX}crm-sync"), TopicAuthorizationFailedError),
     ],
@@ -175,6 +201,7 @@ def test_each_role_does_its_own(world: World) -> None:
     run(read(world.access(Role.REVIEWER), f"{PREFIX}fraud-flags"))
     run(write(world.access(Role.OPERATOR), f"{PREFIX}rules"))
     run(read(world.access(Role.OPERATOR), f"{PREFIX}internal.changelog"))
+    run(replay(world.access(Role.OPERATOR)))
     run(join(world.access(Role.DOWNSTREAM), "downstream.sink"))
 
 

@@ -1,0 +1,335 @@
+"""Dead letters sent again: each once, whatever dies on the way.
+
+A record and the mark that it was sent are one Kafka transaction, so neither is there without the
+other. The marks are on a topic of their own (`internal.replays`), and are read by whoever replays
+next, after its transactional id has fenced all who replayed before: what they had not committed
+is gone then, and they cannot commit any more. So of two replays at one time the second goes on
+and the first ends (`OvertakenError`), and no dead letter is sent by both.
+
+A replay that is killed leaves a transaction open, behind which workers wait. It ends when the next
+replay begins, or by itself after `TRANSACTION_TIMEOUT_MS` and the ten seconds that brokers let
+pass between two looks. That is why transactions are small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+)
+
+from pointstream.contracts.decoding import Refusal, decode
+from pointstream.contracts.envelope import Envelope
+from pointstream.contracts.programme import Programme
+from pointstream.contracts.topics import INPUT_TYPES
+from pointstream.contracts.vocabulary import DeadLetterCode
+from pointstream.contracts.wire import dumps, loads, rfc3339
+from pointstream.engine.access import Access, Reachable
+from pointstream.operations.acls import replays_id
+from pointstream.operations.deadletters import Address, Letter, headers_of_replay
+from pointstream.operations.lifetime import AsyncLifetime
+from pointstream.operations.placement import partition_of
+from pointstream.operations.reading import CommittedReader
+
+__all__ = [
+    "TRANSACTION_TIMEOUT_MS",
+    "Judge",
+    "Marks",
+    "OvertakenError",
+    "Replayer",
+    "Sent",
+    "Verdict",
+]
+
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+
+_MARKS: Final = "internal.replays"
+_IN_ONE_TRANSACTION: Final = 100
+#: They are refused by what is remembered, whatever is done to rules and programme.
+_FOR_GOOD: Final = frozenset(
+    {
+        DeadLetterCode.ID_REUSED_WITH_OTHER_CONTENT,
+        DeadLetterCode.TOO_OLD,
+        DeadLetterCode.ACCOUNT_ERASED,
+    }
+)
+_FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
+_UNSENDABLE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class OvertakenError(Exception):
+    """Another replay of the same programme has begun, and goes on in this one's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What can be known of a replay without a worker: that nothing stands against it, or what."""
+
+    refused: str | None = None
+    """Why it would be a dead letter again."""
+    impossible: str | None = None
+    """Why it cannot be sent at all."""
+
+
+class Judge:
+    """Says of dead letters whether they would be refused again."""
+
+    def __init__(self, prefix: str, programme: Programme, now_ms: int) -> None:
+        self._prefix = prefix
+        self._currency = programme.currency
+        self._latest_ms = now_ms + programme.future_tolerance.total_seconds() * 1000
+
+    def __call__(self, letter: Letter) -> Verdict:
+        """Decode it as a worker would, and hold it against what does not depend on the ledger."""
+        if letter.source is None:
+            return Verdict(impossible="it does not tell which input it is a copy of")
+        suffix = letter.source.topic.removeprefix(self._prefix)
+        if suffix not in INPUT_TYPES or not letter.source.topic.startswith(self._prefix):
+            return Verdict(impossible=f"{letter.source.topic} is no input of this programme")
+        decoded = decode(suffix, letter.key, letter.value, letter.headers)
+        if isinstance(decoded, Refusal):
+            return Verdict(refused=f"{decoded.code}: {decoded.message}")
+        if letter.code in _FOR_GOOD:
+            return Verdict(refused=f"{letter.code}: {letter.remedy}")
+        event = decoded.event
+        currency = getattr(event, "currency", None)
+        if currency not in (None, self._currency):
+            return Verdict(
+                refused=f"{DeadLetterCode.CURRENCY_NOT_SUPPORTED}: it is in {currency},"
+                f" the programme counts in {self._currency}"
+            )
+        if isinstance(event, Envelope) and event.occurred_at_ms > self._latest_ms:
+            return Verdict(
+                refused=f"{DeadLetterCode.TOO_FAR_IN_FUTURE}: it is dated"
+                f" {rfc3339(event.occurred_at_ms)}"
+            )
+        return Verdict()
+
+
+class Marks:
+    """Which dead letters were sent again."""
+
+    def __init__(self) -> None:
+        self._sent: dict[tuple[int, int], dict[str, Any]] = {}
+
+    @classmethod
+    async def read(cls, reader: CommittedReader, prefix: str) -> Marks:
+        """Read all that are kept. Raises `NoTopicsError`."""
+        marks, topic = cls(), prefix + _MARKS
+        for partition in await reader.existing(topic):
+            async for records in reader.read(topic, partition):
+                for record in records:
+                    marks.take(loads(record.value or b"{}"))
+        return marks
+
+    def take(self, mark: dict[str, Any]) -> None:
+        """Count one in."""
+        self._sent[mark["partition"], mark["offset"]] = mark
+
+    def of(self, letter: Letter) -> str | None:
+        """When a dead letter was sent again last, in RFC 3339; None if it was not."""
+        _, partition, offset = letter.address
+        mark = self._sent.get((partition, offset))
+        # The source, too: the topic may have been made anew, and its offsets given again.
+        if mark is None or mark["source"] != str(letter.source):
+            return None
+        return str(mark["sent_at"])
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+
+def _mark(letter: Letter, to: Address, now_ms: int) -> dict[str, Any]:
+    return {
+        "partition": letter.address.partition,
+        "offset": letter.address.offset,
+        "source": str(letter.source),
+        "code": letter.code,
+        "attempt": letter.attempts + 1,
+        "sent_at": rfc3339(now_ms),
+        "topic": to.topic,
+    }
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of a replay."""
+
+    sent: int = 0
+    before: int = 0
+    """Left out, for they were sent before."""
+    unsendable: list[tuple[Letter, str]] = field(default_factory=list)
+    """What the brokers do not take, and why; the first hundred."""
+    not_taken: int = 0
+    """How many these are."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As a program gets it."""
+        return {
+            "sent": self.sent,
+            "replayed_meanwhile": self.before,
+            "not_taken": self.not_taken,
+            "not_taken_letters": [
+                {"dead_letter": str(letter.address), "reason": why}
+                for letter, why in self.unsendable
+            ],
+        }
+
+
+def _unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody asked for, but for that a producer is fenced.
+
+    The client keeps that in places where it never asks again; we say it in a sentence.
+    """
+    if not isinstance(context.get("exception"), _FENCED):
+        loop.default_exception_handler(context)
+
+
+class Replayer(AsyncLifetime):
+    """Sends dead letters again; use as an async context manager. Starting fences all others."""
+
+    def __init__(self, cluster: Reachable, *, prefix: str, app_id: str) -> None:
+        self._access = Access.to(cluster)
+        self._prefix = prefix
+        self._id = replays_id(app_id)
+        self._producer: Any = None
+        self._reader = CommittedReader(cluster)
+        self._counts: dict[str, int] = {}
+        self.marks = Marks()
+
+    async def start(self) -> None:
+        """Fence, then read what was sent before."""
+        self._producer = self._access.producer(
+            transactional_id=self._id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            # The limit on size is the broker's to enforce; the client must not refuse earlier.
+            max_request_size=64 * 1024 * 1024,
+        )
+        asyncio.get_running_loop().set_exception_handler(_unless_fenced)
+        await self._reader.start()
+        await self._producer.start()
+        # Only now: what others had under way is decided.
+        self.marks = await Marks.read(self._reader, self._prefix)
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        try:
+            await self._reader.stop()
+        finally:
+            if self._producer is not None:
+                # One that was fenced may fail to stop; whoever fenced it has ended what it began.
+                with contextlib.suppress(*_FENCED):
+                    await self._producer.stop()
+
+    async def replay(
+        self,
+        letters: AsyncIterator[Letter],
+        *,
+        rate: float,
+        again: bool = False,
+        on_sent: Callable[[int], None] = lambda done: None,
+    ) -> Sent:
+        """Send letters in the order given, at most `rate` a second; with `again` also those that
+        were sent before.
+
+        Each goes to the topic of its input, to the partition of its key. Raises `OvertakenError`,
+        `NoTopicsError`, or the brokers' error; what was sent by then is marked as such.
+        """
+        done, most = Sent(), max(1, min(_IN_ONE_TRANSACTION, int(rate)))
+        due_s, some = time.monotonic(), []
+        async for letter in letters:
+            if self.marks.of(letter) is not None and not again:
+                done.before += 1
+                continue
+            some.append(letter)
+            if len(some) == most:
+                due_s = await self._paced(some, done, due_s, rate)
+                on_sent(done.sent)
+                some = []
+        if some:
+            await self._paced(some, done, due_s, rate)
+        on_sent(done.sent)
+        return done
+
+    async def _paced(self, some: list[Letter], done: Sent, due_s: float, rate: float) -> float:
+        """Send when it is time to; return when it is time for the next."""
+        now_s = time.monotonic()
+        if due_s > now_s:
+            await asyncio.sleep(due_s - now_s)
+        due_s = max(due_s, now_s) + len(some) / rate
+        try:
+            await self._send(some, done)
+        except _FENCED as error:
+            raise OvertakenError(
+                f"another replay has begun and goes on; this one has sent {done.sent}"
+            ) from error
+        return due_s
+
+    async def _send(self, some: Sequence[Letter], done: Sent) -> None:
+        """Send some in one transaction, marks and all; one by one if one of them is not taken."""
+        now_ms = int(time.time() * 1000)
+        producer = self._producer
+        await producer.begin_transaction()
+        marks: list[dict[str, Any]] = []
+        waiting = []
+        for letter in some:
+            to = await self._place(letter)
+            marks.append(_mark(letter, to, now_ms))
+            waiting.append(
+                await producer.send(
+                    to.topic,
+                    value=letter.value,
+                    key=letter.key,
+                    partition=to.partition,
+                    headers=list(headers_of_replay(letter)),
+                )
+            )
+            at, offset = letter.address.partition, letter.address.offset
+            waiting.append(
+                await producer.send(
+                    self._prefix + _MARKS,
+                    value=dumps(marks[-1]),
+                    key=f"{at}/{offset}".encode(),
+                    partition=at,
+                )
+            )
+        # All of them, before anything is raised: a result that nobody asks for is a warning.
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        if errors and all(isinstance(error, _UNSENDABLE) for error in errors):
+            await producer.abort_transaction()
+            if len(some) > 1:
+                for letter in some:
+                    await self._send([letter], done)
+                return
+            done.not_taken += 1
+            if len(done.unsendable) < _IN_ONE_TRANSACTION:
+                done.unsendable.append((some[0], f"its topic does not take it: {errors[0]!r}"))
+            return
+        if errors:
+            raise errors[0]
+        await producer.commit_transaction()
+        for mark in marks:
+            self.marks.take(mark)
+        done.sent += len(some)
+
+    async def _place(self, letter: Letter) -> Address:
+        """Where a letter goes: as publishers place it, or where it was if it has no key."""
+        source = letter.source
+        if source is None:
+            raise ValueError(f"{letter.address} does not tell where it came from")
+        count = self._counts.get(source.topic)
+        if count is None:
+            count = self._counts[source.topic] = len(await self._reader.existing(source.topic))
+        if letter.key is None:
+            return Address(source.topic, source.partition % count, 0)
+        return Address(source.topic, partition_of(letter.key, count), 0)
