@@ -225,9 +225,15 @@ def apart(rows: list[Any]) -> tuple[list[Any], list[Any]]:
     return rest, [*notes, *sorted(tallies.items())]
 
 
-def replay(records: list[Record], partition: int, partitions: int, batch: int) -> Made:
+def replay(
+    records: list[Record],
+    partition: int,
+    partitions: int,
+    batch: int,
+    programme: CompiledProgramme = PROGRAMME,
+) -> Made:
     """Take recorded inputs again, so many in a batch."""
-    processor = PointsProcessor(Ledger(PROGRAMME), partitions=partitions)
+    processor = PointsProcessor(Ledger(programme), partitions=partitions)
     store = MemoryStore()
     made = Made({}, {topic: {} for topic in COALESCED}, store.data)
     done = 0

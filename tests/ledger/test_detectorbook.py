@@ -55,6 +55,22 @@ def test_a_published_version_counts_from_now_and_goes_on_from_what_was_counted()
     assert tripped(bench) == [(4, 6, 5)]
 
 
+def test_flags_come_in_one_order_whatever_was_published_first_and_after_a_move() -> None:
+    """Of two sets: by their ids, as they are read from the state."""
+    raised = []
+    for ids in (("spring", "autumn"), ("autumn", "spring")):
+        for moved in (False, True):
+            bench = Bench(watched())
+            for id_ in ids:
+                found = {**OFTEN, "id": f"often-{id_}", "limit": 3}
+                publish(bench, {"id": id_, "version": 1, "detectors": [found]})
+            if moved:
+                bench.restart()
+            check_ins(bench, 4)
+            raised.append([flag["detector"] for flag in bench.flags])
+    assert raised == [["often-autumn", "often-spring"]] * 4
+
+
 def test_an_event_is_watched_by_the_version_of_its_own_time() -> None:
     """What happened before a version began is not held against it."""
     bench = Bench(watched(OFTEN))

@@ -121,6 +121,29 @@ def test_all_is_as_before_with_a_new_ledger_over_the_same_state() -> None:
     assert refused(publish(bench, rule_set(1, 9, id="shop-7"))).startswith("version: 1 ")
 
 
+def test_the_order_in_which_rule_sets_came_is_no_matter_after_a_move_nor_before() -> None:
+    """Two partitions that were told in other orders, and one that has moved, award alike."""
+    orders = []
+    for ids in (("spring", "autumn"), ("autumn", "spring")):
+        for moved in (False, True):
+            bench = Bench()
+            for id_ in ids:
+                assert publish(bench, rule_set(1, id=id_)).outcome is Outcome.RULESET_PUBLISHED
+            # A second version of the first takes no other place either.
+            publish(bench, rule_set(2, id=ids[0]))
+            if moved:
+                bench.restart()
+            versions = {("spring", "autumn"): {2: "spring", 1: "autumn"}}.get(
+                ids, {2: "autumn", 1: "spring"}
+            )
+            bench.order("o", 10)
+            told = [(e["rule_version"], e["amount"]) for e in bench.entries]
+            orders.append(
+                ["own" if amount == 10 else versions[version] for version, amount in told]
+            )
+    assert orders == [["own", "autumn", "spring"]] * 4
+
+
 def test_refunds_go_by_the_version_of_the_order_whatever_came_after() -> None:
     """Given an order by v2, when v3 came and v2 is dropped, then a refund still takes v2's."""
     bench = Bench(programme(refund_window="P10D"))

@@ -69,8 +69,14 @@ class VersionBook(ABC, Generic[V]):
         self._renew()
 
     def _all(self) -> tuple[V, ...]:
-        """Return all versions, those of the programme no longer than their bounds."""
-        real = (*(self._bounded(version) for version in self.base), *self._published.values())
+        """Return all versions, those of the programme no longer than their bounds, then those that
+        were published, by id and number.
+
+        In which order they came is known no more when a partition has moved, and what comes first
+        decides: which rule a shared cap cuts, which flag is raised first.
+        """
+        published = sorted(self._published.values(), key=lambda each: (each.id, each.number))
+        real = (*(self._bounded(version) for version in self.base), *published)
         return _in_place(self._instead, real)
 
     @abstractmethod
