@@ -1,8 +1,8 @@
-"""Plots as inline SVG: lines over days, and bars to both sides of nothing.
+"""Plots as inline SVG: lines over days, bars to both sides of nothing, and bars in pairs.
 
 A plotting library would be megabytes of script in every page, or a picture that does not follow the
 reader's colours. These are shapes with class names: the page's style sheet colours them, light or
-dark, and each has a `title` that browsers show on hovering.
+dark (`htmlpage`), and each has a `title` that browsers show on hovering.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from math import ceil, floor, log10
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from pointstream.operations.simulation.result import Line
-
-__all__ = ["Bar", "bars", "lines"]
+__all__ = ["Bar", "Beside", "Twin", "bars", "lines", "pairs"]
 
 _WIDTH: Final = 760
 _HEIGHT: Final = 260
@@ -25,6 +23,8 @@ _ROW: Final = 26
 _NAMES: Final = 230
 _FIGURES: Final = 90
 _NAME_LENGTH: Final = 34
+_THIN: Final = 12
+"""The height of one bar of a pair."""
 
 
 class Bar(NamedTuple):
@@ -38,7 +38,31 @@ class Bar(NamedTuple):
     """What hovering tells."""
 
 
-def lines(points: Sequence[Line], *, label: str) -> str:
+class Beside(Protocol):
+    """A figure as it was, beside what it would be."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def real(self) -> int: ...
+    @property
+    def other(self) -> int: ...
+    @property
+    def difference(self) -> int: ...
+
+
+class Twin(NamedTuple):
+    """Two bars of one name, each a share from 0 to 1; None is no bar."""
+
+    name: str
+    shares: tuple[float | None, float | None]
+    figures: tuple[str, str]
+    """What stands at their ends."""
+    aim: float | None = None
+    """The share that both should reach."""
+
+
+def lines(points: Sequence[Beside], *, label: str) -> str:
     """Two lines over the names of `points`, in their order: as it was, and as it would be."""
     values = [value for point in points for value in (point.real, point.other)]
     ticks = _ticks(min((0, *values)), max((0, *values)))
@@ -116,6 +140,37 @@ def bars(rows: Sequence[Bar], *, label: str) -> str:
         )
     parts.append(f'<line class="axis" x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="{height}"/></svg>')
     return "".join(parts)
+
+
+def pairs(rows: Sequence[Twin], *, label: str) -> str:
+    """Two bars for each row, from nothing to the whole; a dashed mark is the aim."""
+    step = 2 * _THIN + 16
+    height, length = step * len(rows) + 8, _WIDTH - _NAMES - _FIGURES
+    parts = [_open(height, label)]
+    for fifth in range(6):
+        x = _NAMES + length * fifth / 5
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"/>')
+    for place, row in enumerate(rows):
+        top = 8 + place * step
+        parts.append(
+            f"<g><title>{escape(f'{row.name}: {row.figures[0]}, {row.figures[1]}')}</title>"
+            f'<text class="name" x="{_NAMES - 12}" y="{top + 17}" text-anchor="end">'
+            f"{escape(_short(row.name))}</text>"
+        )
+        for nth, (share, figure) in enumerate(zip(row.shares, row.figures, strict=True)):
+            y, size = top + nth * (_THIN + 2), length * (share or 0)
+            parts.append(
+                f'<rect class="{("was", "be")[nth]}" x="{_NAMES}" y="{y}" width="{size:.1f}"'
+                f' height="{_THIN}"/><text class="tick" x="{_NAMES + size + 6:.1f}" y="{y + 10}">'
+                f"{escape(figure)}</text>"
+            )
+        if row.aim is not None:
+            x = _NAMES + length * row.aim
+            parts.append(
+                f'<line class="aim" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 2}" y2="{top + 28}"/>'
+            )
+        parts.append("</g>")
+    return "".join([*parts, "</svg>"])
 
 
 def _open(height: int, label: str) -> str:
