@@ -35,9 +35,10 @@ def open_to(role: Role, operation: str) -> set[str]:
         (Role.REVIEWER, {"out"}, {"in"}),
         # Of the internal topics only which dead letters were sent again: see below.
         (Role.OPERATOR, {"in", "out", "internal"}, {"in", "internal"}),
+        (Role.MAINTAINER, {"in", "out", "internal"}, {"in", "out", "internal"}),
     ],
 )
-def test_only_the_worker_writes_what_comes_out(
+def test_only_the_worker_and_who_restores_write_what_comes_out(
     role: Role, reads: set[str], writes: set[str]
 ) -> None:
     """An entry of the ledger by anybody else would be points made from nothing."""
@@ -61,7 +62,7 @@ def test_every_topic_is_the_workers() -> None:
     assert {acl.name for acl in lists(Role.WORKER) if acl.resource == "topic"} == set(DIRECTION)
 
 
-def test_only_the_operator_creates() -> None:
+def test_only_operators_and_maintainers_create() -> None:
     """And only topics of the programme, never any topic of the cluster."""
     creators = {
         (role, acl.resource)
@@ -70,7 +71,7 @@ def test_only_the_operator_creates() -> None:
         if {"Create", "Delete", "Alter", "All"} & set(acl.operations)
     }
 
-    assert creators == {(Role.OPERATOR, "topic")}
+    assert creators == {(Role.OPERATOR, "topic"), (Role.MAINTAINER, "topic")}
 
 
 def test_a_user_can_be_confined_to_topics_of_the_role() -> None:

@@ -28,6 +28,7 @@ from pointstream.cli import (
     service,
     shadow,
     simulate,
+    state,
     stream,
     watch,
     why,
@@ -80,6 +81,7 @@ app.add_typer(service.topics_app)
 service.topics_app.command("acls", epilog=acls.ACLS_EXAMPLES)(acls.acls)
 app.add_typer(config.config_app)
 app.add_typer(contracts.contracts_app)
+app.add_typer(state.state_app)
 app.command(epilog=stream.GENERATE_EXAMPLES)(stream.generate)
 app.command(epilog=stream.PUBLISH_EXAMPLES)(stream.publish)
 app.add_typer(catalogue.catalogue_app)

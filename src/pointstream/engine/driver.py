@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from aiokafka.partitioner import murmur2
 
 from pointstream.engine.errors import Fenced
-from pointstream.engine.formats import Formats
+from pointstream.engine.formats import ORIGIN_KEY, Formats
 from pointstream.engine.log import Change, Transaction
 from pointstream.engine.records import Header, Processor, Record, Target
 from pointstream.engine.store import MemoryStore
@@ -149,6 +149,10 @@ class _MemoryLog:
             some = [r for r in log[position:reached] if r is not None]
             yield [(r.key or b"", r.value) for r in some], reached, end
             position = reached
+
+    async def origin(self) -> bytes | None:
+        first = next((r for r in self._broker.records(self._changelog)), None)
+        return first.value if first is not None and first.key == ORIGIN_KEY else None
 
     async def commit(self, transaction: Transaction) -> int:
         if self.die_committing is not None:

@@ -23,13 +23,17 @@ import orjson
 
 from pointstream.engine.errors import StateBarred, StateTooNew
 
-__all__ = ["BARRED_KEY", "FORMAT_KEY", "Formats", "bar_of", "marked_format"]
+__all__ = ["BARRED_KEY", "FORMAT_KEY", "ORIGIN_KEY", "Formats", "bar_of", "marked_format"]
 
 FORMAT_KEY: Final = b"\x01format"
 """The mark: the highest form ever written here, and the release that brought it."""
 
 BARRED_KEY: Final = b"\x01barred"
 """There while no worker may take the partition, with a sentence that says why and what to do."""
+
+ORIGIN_KEY: Final = b"\x01origin"
+"""The first record of a changelog that was written from a backup: which one it was. Positions in a
+local state that came another way mean nothing there."""
 
 _BEFORE_MARKS: Final = 1
 """The form of a state without a mark."""

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 
 from pointstream.engine.access import Access
 from pointstream.engine.errors import Fenced
+from pointstream.engine.formats import ORIGIN_KEY
 from pointstream.engine.log import Change, Transaction
 from pointstream.engine.records import Header, Target
 
@@ -145,6 +146,25 @@ class KafkaPartitionLog:
         finally:
             await consumer.stop()
 
+    async def origin(self) -> bytes | None:
+        tp = self._changelog
+        begin = (await self._reader.beginning_offsets([tp]))[tp]
+        if begin >= (await self._reader.end_offsets([tp]))[tp]:
+            return None
+        consumer = self._cluster.consumer(max_partition_fetch_bytes=4 << 10)
+        consumer.assign([tp])
+        await consumer.start()
+        try:
+            consumer.seek(tp, begin)
+            while await consumer.position(tp) == begin:
+                # It is the first record for good: compaction keeps the last of a key where it is.
+                fetched = await consumer.getmany(tp, timeout_ms=20, max_records=1)
+                for record in fetched.get(tp, ()):
+                    return record.value if record.key == ORIGIN_KEY else None
+        finally:
+            await consumer.stop()
+        return None
+
     async def commit(self, transaction: Transaction) -> int:
         try:
             return await self._cluster.patiently(
@@ -170,7 +190,8 @@ class KafkaPartitionLog:
         )
         # After the records, not beside them: while the coordinator is busy adding the offsets it
         # refuses to vouch for the records' partitions, and the broker turns them down for now.
-        await producer.send_offsets_to_transaction(offsets, self._cluster.app_id)
+        if offsets:
+            await producer.send_offsets_to_transaction(offsets, self._cluster.app_id)
         await producer.commit_transaction()
         # The commit marker takes the next offset; a restore from here reads at most that.
         return changelog_end

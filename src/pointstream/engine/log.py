@@ -50,6 +50,9 @@ class PartitionLog(Protocol):
         has reached the end. A position that the changelog does not have raises `LookupError`.
         """
 
+    async def origin(self) -> bytes | None:
+        """From which backup the changelog was written, None for one that began by itself."""
+
     async def commit(self, transaction: Transaction) -> int:
         """Send and commit; returns the changelog position behind this transaction's changes."""
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import orjson
 
 from pointstream.engine.errors import PositionGap, StateLost
-from pointstream.engine.formats import BARRED_KEY, FORMAT_KEY, Formats
+from pointstream.engine.formats import BARRED_KEY, FORMAT_KEY, ORIGIN_KEY, Formats
 from pointstream.engine.inbox import Batch, Inbox
 from pointstream.engine.log import PartitionLog, Transaction
 from pointstream.engine.positions import agree
@@ -327,6 +327,10 @@ class PartitionTask:
 
     async def _restore_store(self) -> None:
         store = self._store = self._open_store()
+        if store.position is not None and store.get(ORIGIN_KEY) != await self._log.origin():
+            # Its position may well lie within the changelog, and means something else there.
+            self._observer.discarded(self.partition, "the changelog was written from a backup")
+            store.clear()
         try:
             await self._restore_from(store.position)
         except LookupError as error:

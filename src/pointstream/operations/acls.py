@@ -52,6 +52,8 @@ class Role(StrEnum):
     """Looks into suspicions and decides them by commands."""
     OPERATOR = "operator"
     """Creates topics, publishes rules and the catalogue, reads everything, may give any input."""
+    MAINTAINER = "maintainer"
+    """Puts a state back, or elsewhere, while no worker runs: writes whatever workers write."""
 
 
 class AclsError(Exception):
@@ -131,13 +133,15 @@ def _topics(role: Role, specs: Sequence[TopicSpec]) -> Iterator[tuple[TopicSpec,
             case Role.OPERATOR:
                 writes = taken or spec.suffix == _OPERATORS_OWN
                 operations = ("Read", *(("Write",) if writes else ()), "Create", "DescribeConfigs")
+            case Role.MAINTAINER:
+                operations = ("Read", "Write", "Create", "DescribeConfigs")
         if operations:
             yield spec, operations
 
 
 def _others(role: Role, prefix: str, app_id: str, group: str | None) -> Iterator[Acl]:
     """Groups, transactions and the cluster."""
-    if role is Role.WORKER:
+    if role in (Role.WORKER, Role.MAINTAINER):
         yield Acl("group", app_id, ("Read",))
         # One transactional id for each partition.
         yield Acl("transactionalId", f"{app_id}-", ("Describe", "Write"), "prefix")
