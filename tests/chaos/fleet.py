@@ -36,7 +36,8 @@ class WorkerProcess:
         self.frozen = False
         port = _free_port()
         self.web_address = f"http://127.0.0.1:{port}"
-        #: Of its next life.
+        #: Both of its next life.
+        self.command = [sys.executable, "-m", "pointstream", "worker"]
         self.environ = {
             **environ,
             "POINTSTREAM_DATA_DIR": str(self.data_dir),
@@ -63,7 +64,7 @@ class WorkerProcess:
         assert not self.running
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pointstream", "worker"],
+                self.command,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -28,7 +28,7 @@ class Named(Fleet):
             count, directory, servers, name, partitions=4, session_timeout_ms=_SESSION_MS
         )
         for worker in self.workers:
-            worker._environ["POINTSTREAM_GROUP_INSTANCE_ID"] = f"worker-{worker.number}"
+            worker.environ["POINTSTREAM_GROUP_INSTANCE_ID"] = f"worker-{worker.number}"
 
 
 @pytest.fixture

@@ -74,3 +74,10 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
         severity = alert["labels"]["severity"]
         assert body.startswith(f"{severity.capitalize()}. **Means**:"), alert["alert"]
         assert re.search(r"^1\. ", body, re.MULTILINE), f"{alert['alert']}: no first step"
+
+
+def test_each_alert_is_caused_on_running_workers() -> None:
+    """None is left out of the faults that the real Prometheus has to find."""
+    faults = Path(__file__).parents[1] / "integration" / "observed" / "test_faults.py"
+    caused = set(re.findall(r"Pointstream[A-Z]\w+", faults.read_text()))
+    assert caused == {alert["alert"] for alert in ALERTS}

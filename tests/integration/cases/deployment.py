@@ -77,8 +77,7 @@ class Deployment:
             name,
             partitions=partitions,
             programme_file=file,
-            tick_interval_ms=100,
-            **settings,
+            **{"tick_interval_ms": 100, **settings},
         )
         self.name = self._fleet.app_id
         self.prefix = self._fleet.prefix
