@@ -59,6 +59,7 @@ def _said(result: Result) -> str:
         ["dlq", "list"],
         ["dlq", "show"],
         ["dlq", "replay"],
+        ["resync"],
         ["review", "list"],
         ["review", "show"],
         ["review", "release"],

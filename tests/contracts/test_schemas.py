@@ -145,7 +145,10 @@ def test_what_is_taken_fits_the_schema(
             outputs.MallSync,
             "member_id seq status tier available held next_expiry_at next_expiry_points updated_at",
         ),
-        (outputs.CommandResult, "command_id type member_id outcome reason seq available_after"),
+        (
+            outputs.CommandResult,
+            "command_id type member_id outcome reason seq available_after resent",
+        ),
         (
             outputs.FraudFlag,
             "flag_id state action detector rule_version entity_kind entity_id member_ids observed "

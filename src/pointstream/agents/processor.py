@@ -60,6 +60,7 @@ class PointsProcessor:
         assert set(MEMBER_INPUTS) <= set(INPUT_TYPES)
         self._ledger = ledger
         self._partitions = partitions
+        ledger.among(partitions)
         self._source = source
         self._max_bytes = max_bytes
         self._decode = decoding

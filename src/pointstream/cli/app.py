@@ -21,6 +21,7 @@ from pointstream.cli import (
     doctor,
     forecast,
     fraud,
+    resync,
     review,
     rulefiles,
     rules,
@@ -98,6 +99,7 @@ rules.rules_app.command("templates", epilog=ruletemplates.TEMPLATES_EXAMPLES)(
 rules.rules_app.command("simulate", epilog=simulate.SIMULATE_EXAMPLES)(simulate.simulate_rules)
 app.add_typer(review.review_app)
 app.add_typer(dlq.dlq_app)
+app.command(epilog=resync.RESYNC_EXAMPLES)(resync.resync)
 app.command(epilog=watch.WATCH_EXAMPLES)(watch.watch)
 app.command(epilog=account.BALANCE_EXAMPLES)(account.balance)
 app.command(epilog=account.EXPLAIN_EXAMPLES)(account.explain)

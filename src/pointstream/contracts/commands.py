@@ -20,7 +20,9 @@ __all__ = [
     "AccountErase",
     "AccountFreeze",
     "AccountMerge",
+    "AccountResync",
     "AccountUnfreeze",
+    "AccountsResync",
     "Actor",
     "Command",
     "CommandEnvelope",
@@ -160,6 +162,25 @@ class AccountErase(CommandEnvelope):
     reason: Text
 
 
+class AccountResync(CommandEnvelope):
+    """Send the member's latest standing again, as it is."""
+
+    type: Literal["account.resync"]
+    reason: Text
+
+
+class AccountsResync(CommandEnvelope):
+    """Send the latest standings of all members again, or of those of one shop.
+
+    Its `member_id` names the request, and is no member's.
+    """
+
+    type: Literal["accounts.resync"]
+    reason: Text
+    home_store_id: Id | None = None
+    """Only members whose profile names this shop as their home."""
+
+
 class ReviewRelease(CommandEnvelope):
     """A suspicion was unfounded: what it held back is let go."""
 
@@ -188,6 +209,8 @@ Command = (
     | AccountUnfreeze
     | AccountMerge
     | AccountErase
+    | AccountResync
+    | AccountsResync
     | ReviewRelease
     | ReviewReject
 )

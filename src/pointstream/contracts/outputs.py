@@ -258,6 +258,8 @@ class CommandResult(BaseModel):
     seq: Annotated[int, Field(ge=0)]
     """The member's last ledger entry when the answer was given; 0 before the first."""
     available_after: Balance
+    resent: Annotated[int, Field(ge=0)] | None = None
+    """Of `account.resync` and `accounts.resync`: how many members' standings were sent again."""
 
     @model_validator(mode="after")
     def _a_reason_when_rejected(self) -> "CommandResult":

@@ -70,6 +70,8 @@ INPUT_TYPES: Mapping[str, tuple[str, ...]] = {
         "account.unfreeze",
         "account.merge",
         "account.erase",
+        "account.resync",
+        "accounts.resync",
         "review.release",
         "review.reject",
     ),

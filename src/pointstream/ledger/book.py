@@ -120,6 +120,9 @@ class Book:
         self._accounts: dict[str, Account] = {}
         self._accounts_kept = accounts_kept
         self._changed: list[Account] = []
+        self._shown_again: Final[dict[str, Account]] = {}
+        self.partitions = 1
+        """How many there are, with this one: who asks all of them waits for so many answers."""
         self._stored = 0
         """How many of the changed accounts are known to have a key in the state."""
         self._texts: dict[int, str] = {}
@@ -197,6 +200,21 @@ class Book:
         if totals is None:
             totals = account.wallets[wallet] = Totals()
         return totals
+
+    def show_again(self, account: Account) -> None:
+        """Have a standing sent at the end of the batch although nothing in it has changed."""
+        self._shown_again[account.member_id] = account
+
+    def accounts_shown(self) -> list[Account]:
+        """Write what has changed; return the accounts whose standing is to be sent."""
+        shown, again = self.write_accounts(), self._shown_again
+        if again:
+            for account in shown:
+                again.pop(account.member_id, None)
+            # One that was only looked at may have been decoded once more since, and changed.
+            shown += [self._accounts.get(each, account) for each, account in again.items()]
+            again.clear()
+        return shown
 
     def write_accounts(self) -> list[Account]:
         """Write what has changed; return the accounts whose standing outside has."""

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from pointstream.contracts.inputs import (
     AccountErase,
     AccountMerge,
+    AccountResync,
     CommandEnvelope,
     MemberEvent,
 )
@@ -19,6 +20,7 @@ from pointstream.ledger.codec import decode_list, encode_list
 from pointstream.ledger.decision import Answer, DeadLetter, Decision, Outcome, Source
 from pointstream.ledger.messages import FORWARDED, Message
 from pointstream.ledger.records import Account
+from pointstream.ledger.resyncing import closed_resynced
 from pointstream.ledger.state import erased_key
 
 __all__ = [
@@ -30,7 +32,7 @@ __all__ = [
     "readdressed",
 ]
 
-_ONLY_BY_NAME: Final = (AccountMerge, AccountErase)
+_ONLY_BY_NAME: Final = (AccountMerge, AccountErase, AccountResync)
 """What is done to a survivor only if it is named itself."""
 
 
@@ -60,7 +62,10 @@ def closed(
             words = "the command is older than commands are remembered"
             letter = DeadLetter(DeadLetterCode.TOO_OLD, words, source)
             return Decision(Outcome.TOO_OLD, dead_letters=[letter])
-        decision = rejected(account, event, Reason.ACCOUNT_MERGED)
+        if isinstance(event, AccountResync):
+            decision = closed_resynced(book, account, event)
+        else:
+            decision = rejected(account, event, Reason.ACCOUNT_MERGED)
         book.memory.keep_event(
             account.member,
             event.event_id,
@@ -80,6 +85,8 @@ def _erased(
     if not isinstance(event, CommandEnvelope):
         letter = DeadLetter(DeadLetterCode.ACCOUNT_ERASED, "the member was erased", source)
         return Decision(Outcome.ACCOUNT_ERASED, dead_letters=[letter])
+    if isinstance(event, AccountResync):
+        return closed_resynced(book, account, event)
     value = book.state.get(erased_key(account.member))
     known = dict(decode_list(value)) if value is not None else {}
     if digest.hex() not in known:

@@ -9,6 +9,8 @@ from pointstream.contracts.inputs import (
     AccountErase,
     AccountFreeze,
     AccountMerge,
+    AccountResync,
+    AccountsResync,
     AccountUnfreeze,
     Command,
     PointsAdjust,
@@ -40,6 +42,7 @@ from pointstream.ledger.holds import points_captured, points_held, points_voided
 from pointstream.ledger.merging import merged
 from pointstream.ledger.records import Account
 from pointstream.ledger.redeeming import points_redeemed
+from pointstream.ledger.resyncing import account_resynced, accounts_resynced
 from pointstream.ledger.reviewing import reviewed
 from pointstream.ledger.rights import permitted
 from pointstream.ledger.transfers import points_transferred
@@ -87,5 +90,7 @@ _HANDLERS: Final[dict[type, Callable[[Book, Account, Any, Cause], Decision]]] = 
     ReviewRelease: _review_released,
     ReviewReject: _review_rejected,
     AccountMerge: merged,
+    AccountResync: account_resynced,
+    AccountsResync: accounts_resynced,
     AccountErase: erase,
 }

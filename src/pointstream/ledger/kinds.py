@@ -81,7 +81,7 @@ MEMBER_KINDS: Final = (
 """All that a member has besides the account itself, in the order in which a merge moves it."""
 
 OTHER_KINDS: Final = frozenset(
-    (b"0", b"E", b"a", b"c", b"e", b"g", b"i", b"j", b"k", b"o", b"r", b"t", b"x", b"y", b"z")
+    (b"0", b"1", b"E", b"a", b"c", b"e", b"g", b"i", b"j", b"k", b"o", b"r", b"t", b"x", b"y", b"z")
 )
 """The account itself, and kinds that are no member's or hold no readable id. The timers of a
 member are found by what they are set for: the account, or one of its keys (`timer_of`)."""

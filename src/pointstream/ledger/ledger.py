@@ -125,6 +125,7 @@ _REMEMBERED: Final = frozenset(
         Outcome.STOCK_ASKED,
         Outcome.MERGE_ASKED,
         Outcome.REVIEW_ASKED,
+        Outcome.RESYNC_ASKED,
         # Ignored: the id must not come to stand for another content all the same.
         Outcome.ORDER_ALREADY_AWARDED,
         Outcome.REFUND_ALREADY_TAKEN,
@@ -193,6 +194,10 @@ class Ledger:
     def rules_in_force(self, at_ms: int | None = None) -> list[Version]:
         """Return the version of each rule set that holds at a moment, or at partition time."""
         return self._book.rules.tables.in_force(self._book.now_ms if at_ms is None else at_ms)
+
+    def among(self, partitions: int) -> None:
+        """Tell the ledger of how many partitions it is one; until then it is the only one."""
+        self._book.partitions = partitions
 
     def tell(self, trace: Trace | None) -> None:
         """Tell in `trace` how the events are scored that come from now on; None: no more.
@@ -370,7 +375,7 @@ class Ledger:
     def close(self) -> list[Standing]:
         """End the batch: write what has changed; return the standing of each member it touched."""
         book, memory = self._book, self._memory
-        standings = [standing_of(book, account) for account in book.write_accounts()]
+        standings = [standing_of(book, account) for account in book.accounts_shown()]
         stored = b"\x01%b%b%b" % (
             time_bytes(book.now_ms),
             memory.new.to_bytes(4, "big"),

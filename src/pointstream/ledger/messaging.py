@@ -16,6 +16,7 @@ from pointstream.ledger.grants import Continuation, ForErased, GrantKind, KnownL
 from pointstream.ledger.messages import Message
 from pointstream.ledger.notes import NOTED
 from pointstream.ledger.redeeming import stock_for_erased, stock_given
+from pointstream.ledger.resyncing import RESYNC_ASKED, RESYNCED, resync_asked, resynced
 from pointstream.ledger.reviewing import (
     FLAG_ENDED,
     FLAG_REVIEW,
@@ -88,6 +89,8 @@ _HANDLERS: Final[dict[str, Callable[[Book, Message, Source], Decision]]] = {
     FLAG_REVIEW: flag_review,
     FLAG_ENDED: flag_ended,
     FLAG_REVIEWED: flag_reviewed,
+    RESYNC_ASKED: resync_asked,
+    RESYNCED: resynced,
     NOTED: notes_taken,
     SUSPECTED: suspicion_told,
     **dict.fromkeys(TO_WATCHED, told_member),

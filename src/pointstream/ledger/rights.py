@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from pointstream.contracts.inputs import (
+    AccountResync,
+    AccountsResync,
     Command,
     CommandEnvelope,
     PointsAdjust,
@@ -29,7 +31,14 @@ from pointstream.rules.compile import CompiledProgramme
 __all__ = ["limit_of", "may_end", "permitted"]
 
 _OF_MEMBERS: Final = (PointsRedeem, PointsHold, PointsCapture, PointsVoid, PointsTransfer)
-_OF_STORES: Final = (*_OF_MEMBERS, PointsAdjust, ReviewRelease, ReviewReject)
+_OF_STORES: Final = (
+    *_OF_MEMBERS,
+    PointsAdjust,
+    ReviewRelease,
+    ReviewReject,
+    AccountResync,
+    AccountsResync,
+)
 
 
 def permitted(event: CommandEnvelope) -> bool:

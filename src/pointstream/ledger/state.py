@@ -4,6 +4,8 @@ The first byte of a key is its kind, then come ids separated by NUL (no id holds
 character). Times inside keys are eight bytes, big-endian, so that byte order is time order.
 
     0 detector-set NUL number                 version of a detector set, as its owner told it
+    1 way name NUL command                    resync: `a` asked here, how many partitions are done;
+                                              `w` under way here, how far its walk has come
     a member                                  account: totals, seq, streaks; of bounded size
     m member                                  profile: what member events told
     k rule-set NUL number                     version of a rule set, as its owner told it
@@ -80,6 +82,7 @@ __all__ = [
     "WINDOWS_KEY",
     "KeyValues",
     "account_key",
+    "asked_resync_key",
     "business_key",
     "cap_key",
     "caps_prefix",
@@ -124,6 +127,7 @@ __all__ = [
     "pseudonym",
     "redeemed_key",
     "redeemed_prefix",
+    "resync_key",
     "rule_set_key",
     "rule_set_owner_key",
     "sent_key",
@@ -194,6 +198,14 @@ def prefix_stop(prefix: bytes) -> bytes:
 
 def account_key(member: bytes) -> bytes:
     return b"a" + member
+
+
+def asked_resync_key(asker: str, command_id: str) -> bytes:
+    return b"1a%b\0%b" % (asker.encode(), command_id.encode())
+
+
+def resync_key(asker: str, command_id: str) -> bytes:
+    return b"1w%b\0%b" % (asker.encode(), command_id.encode())
 
 
 def erased_key(member: bytes) -> bytes:

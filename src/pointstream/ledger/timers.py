@@ -18,6 +18,7 @@ from pointstream.ledger.errors import StateCorrupt
 from pointstream.ledger.holds import hold_timed_out
 from pointstream.ledger.parking import give_up
 from pointstream.ledger.reminders import remind
+from pointstream.ledger.resyncing import resync_on
 from pointstream.ledger.rulebook import drop_old_versions
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.tiers import review
@@ -40,6 +41,8 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         return drop_old_versions(book, what[1:])
     if what[:1] == DETECTOR_SETS.kind:
         return DETECTOR_SETS.drop_old(book, what[1:])
+    if what[:1] == b"1":
+        return resync_on(book, what, due_ms)
     if what[:1] != b"a":
         raise StateCorrupt(f"a timer of the unknown kind {what[:1]!r}")
     member = what[1:]
