@@ -158,7 +158,8 @@ class Plan:
         self.in_network: Final = name in elsewhere.in_networks.types
         self.devices: Final = watchers.devices or self.at_device
         """Whether it is remembered for its device."""
-        self.refers: Final = elsewhere.refers
+        self.refers: Final = elsewhere.refers and name.startswith("referral.")
+        """Whether it is a referral that others must know."""
         self.tells: Final = tallied or self.at_device or self.in_network or self.refers
         """Whether others than the member may have to know."""
         self.waits: Final = watchers.waits.get(name)
@@ -170,7 +171,7 @@ class Plan:
             or self.returns
             or not watchers.deny.empty
             or tallied
-            or (elsewhere.refers and name.startswith("referral."))
+            or self.refers
         )
         """Whether it matters without a device, an address and a place, too."""
 

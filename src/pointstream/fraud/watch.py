@@ -129,8 +129,10 @@ class Watch:
     @classmethod
     def of_body(cls, body: bytes, until_ms: int) -> Watch:
         """Return what was stored."""
-        watch = cls()
+        # Not `cls()`: it would make what is thrown away at once, for every event.
+        watch = cls.__new__(cls)
         watch.until_ms = until_ms
+        watch._rest = None
         watch._body = body
         return watch.open()
 

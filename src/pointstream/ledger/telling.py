@@ -38,14 +38,13 @@ def tell_elsewhere(
             see(book, watch, seen.member_id, row, "d" + row[DEVICE], elsewhere.at_devices)
         if plan.in_network and row[IP] is not None:
             see(book, watch, seen.member_id, row, "i" + row[IP], elsewhere.in_networks)
-    if plan.refers:
-        # One class and not the union of two: models answer `isinstance` in Python.
-        if type(event) is ReferralRegistered or type(event) is ReferralFirstOrder:
-            refer(book, seen.member_id, watch, event, seen.at_ms)
-            changed = True
-        if event.device_id is not None and watch.has_rest:
-            device_seen(book, seen.member_id, watch, event.device_id, seen.at_ms)
-            changed = True
+    # One class and not the union of two: models answer `isinstance` in Python.
+    if plan.refers and (type(event) is ReferralRegistered or type(event) is ReferralFirstOrder):
+        refer(book, seen.member_id, watch, event, seen.at_ms)
+        changed = True
+    if watch.has_rest and watchers.elsewhere.refers and event.device_id is not None:
+        device_seen(book, seen.member_id, watch, event.device_id, seen.at_ms)
+        changed = True
     return changed
 
 

@@ -144,7 +144,9 @@ def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> No
             if detected is not None and _counts(looked.watchers, detected, event):
                 looked.found.append(_suspicion(detected, seen))
     row = _remember(looked.watchers, plan, watch, seen)
-    told = plan.tells and tell_elsewhere(book, event, seen, row, looked.watchers, plan, watch)
+    told = False
+    if plan.tells or watch.has_rest:
+        told = tell_elsewhere(book, event, seen, row, looked.watchers, plan, watch)
     if row is not None or told:
         write_watch(book, account.member, watch)
     for suspicion in looked.found:
