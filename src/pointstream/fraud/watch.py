@@ -10,9 +10,9 @@ finds the others.
 
 It is read and written with nearly every event, so each event is in it once, as a plain list, and it
 is stored as two lines of JSON: what most events need, and `Rest`, which few members have, decoded
-only where it is asked for. Between two batches both are bytes: thousands of members are held, and
-to go through the small objects of one that was not used for long takes longer than to make them
-anew.
+only where it is asked for. Between two events of a member both are bytes: thousands of members are
+held, and to go through the small objects of one that was not used for long takes longer than to
+make them anew.
 """
 
 from __future__ import annotations

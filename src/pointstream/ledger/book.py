@@ -21,7 +21,6 @@ from pointstream.ledger.codec import (
     decode_order,
     encode_account,
     encode_order,
-    remembered,
     remembered_until_ms,
 )
 from pointstream.ledger.decision import Answer, Effects, Entry, SetAside
@@ -43,7 +42,6 @@ from pointstream.ledger.state import (
     erased_key,
     order_key,
     rule_set_key,
-    watch_key,
 )
 from pointstream.ledger.windows import Windows
 from pointstream.rules.compile import CompiledProgramme, compile_rule_set
@@ -104,8 +102,6 @@ class Book:
         """The detectors that this partition knows, and when each is in force."""
         self.watches: Final[dict[bytes, Watch]] = {}
         """What is remembered of members for the detectors."""
-        self.watched: Final[dict[bytes, Watch]] = {}
-        """Of which members that has changed, and is to be written."""
         self.notes: Final[list[Note]] = []
         """What owners of devices, networks and shops will be told at the end of the batch."""
         self.tallies: Final[dict[tuple[str, str, int], list[Any]]] = {}
@@ -218,7 +214,6 @@ class Book:
 
     def write_accounts(self) -> list[Account]:
         """Write what has changed; return the accounts whose standing outside has."""
-        self.write_watches()
         shown: list[Account] = []
         put = self.state.put
         for account in self._changed:
@@ -241,17 +236,6 @@ class Book:
             for member in list(self.watches)[:surplus]:
                 del self.watches[member]
         return shown
-
-    def write_watches(self) -> None:
-        """Write what has changed of what is remembered for the detectors.
-
-        To be called before anybody reads it in the state: the sweep, and who takes a member away.
-        """
-        if self.watched:
-            put = self.state.put
-            for member, watch in self.watched.items():
-                put(watch_key(member), remembered(watch.until_ms, watch.body()))
-            self.watched.clear()
 
     # --- orders and rule sets ---------------------------------------------------------------
 

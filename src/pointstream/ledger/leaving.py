@@ -65,7 +65,6 @@ def strip(book: Book, account: Account, kept: Set[bytes] = frozenset()) -> Strip
     The wallets are left without points; the caller accounts in the totals for what was there, and
     tells of it by `emit_lots`.
     """
-    book.write_watches()
     state, stripped = book.state, Stripped()
     found: dict[str, dict[bytes, int]] = {}
     for thing in belongings(state, account.member):

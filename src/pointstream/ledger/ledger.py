@@ -312,9 +312,7 @@ class Ledger:
         elif decision.outcome in _REMEMBERED:
             given = given_rows(book, member, event_id) if book.given else ()
             memory.keep_event(member, event_id, digest, b"", given, occurred_ms=occurred_ms)
-        if memory.due:
-            book.write_watches()
-            memory.sweep()
+        memory.sweep()
         return self._finish(decision)
 
     def _published(
@@ -367,9 +365,7 @@ class Ledger:
         if self._behind:
             raise LedgerError("a message was given while earlier timers are due")
         decision = received(self._book, message, source)
-        if self._memory.due:
-            self._book.write_watches()
-            self._memory.sweep()
+        self._memory.sweep()
         return self._finish(decision)
 
     def close(self) -> list[Standing]:

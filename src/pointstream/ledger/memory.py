@@ -141,13 +141,10 @@ class Memory:
         """Count a new remembered value that was written elsewhere."""
         self.new += 1
 
-    @property
-    def due(self) -> bool:
-        """Whether enough new values have come for the sweep to go one step on."""
-        return self.new >= SWEEP_EVERY
-
     def sweep(self) -> None:
-        """Go one step on. All that is remembered must stand in the state."""
+        """Go one step on, when enough new values have come."""
+        if self.new < SWEEP_EVERY:
+            return
         self.new -= SWEEP_EVERY
         for looked_at, (key, value) in enumerate(self.state.scan(self.cursor, MEMORY_STOP)):
             if looked_at == SWEEP_STEP:

@@ -9,8 +9,8 @@ Two phases around the handler of every event of a member:
             and it is remembered
 
 A dead letter or a rejected command leaves nothing behind, a known event gets to neither phase. What
-is remembered of a member is one value (`fraud/watch.py`), written once for all its events of a
-batch, and before the sweep goes on: what that finds must not depend on where a batch ends.
+is remembered of a member is one value (`fraud/watch.py`), written with every event: what the sweep
+finds in the state must not depend on where a batch ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pointstream.fraud.sighting import Detected, Sighting
 from pointstream.fraud.watch import Row, Watch
 from pointstream.ledger.answers import wallet_of
 from pointstream.ledger.book import Book
-from pointstream.ledger.codec import remembered_bytes, remembered_until_ms
+from pointstream.ledger.codec import remembered, remembered_bytes, remembered_until_ms
 from pointstream.ledger.consent import points_of
 from pointstream.ledger.judging import let_wait
 from pointstream.ledger.moves import spendable
@@ -204,7 +204,7 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> R
 
 
 def watch_of(book: Book, member: bytes) -> Watch:
-    """Return what is remembered of a member. Who changes it says so by `write_watch`."""
+    """Return what is remembered of a member. Who changes it writes it."""
     watch = book.watches.get(member)
     if watch is None:
         value = book.state.get(watch_key(member))
@@ -221,14 +221,10 @@ def _decoded(value: bytes) -> Watch:
 
 
 def write_watch(book: Book, member: bytes, watch: Watch, until_ms: int = 0) -> None:
-    """Have what is remembered of a member written; after an event, it counts for `KEPT_MS`.
-
-    It is written once for all events of a batch: `Book.write_watches`.
-    """
-    if not watch.until_ms:
-        book.memory.count()
+    """Write what is remembered of a member; after an event, from now on for `KEPT_MS`."""
+    put = book.state.put if watch.until_ms else book.memory.put
     watch.until_ms = until_ms or book.now_ms + KEPT_MS
-    book.watched[member] = watch
+    put(watch_key(member), remembered(watch.until_ms, watch.body()))
 
 
 # --- what is seen of an event -------------------------------------------------------------------
