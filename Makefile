@@ -15,8 +15,15 @@ AUDIT := .cache/audit
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+GO := $(or $(shell command -v go),/usr/local/go/bin/go)
+GO_INSTALL = CGO_ENABLED=0 GOBIN=$(CURDIR)/$(@D) $(GO) install -trimpath -ldflags '-s -w'
+HELM_VERSION := v3.22.0
+HELM := .cache/helm-$(HELM_VERSION)/helm
+COMPOSE_VERSION := v2.16.2
+COMPOSE := .cache/compose-go-$(COMPOSE_VERSION)/cmd
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format schemas dashboards bench bench-scale bench-member bench-rules bench-simulate audit sbom bench-fraud chaos prove lock clean
+.PHONY: help run test lint format manifests programs schemas dashboards bench bench-scale bench-member bench-rules bench-simulate audit sbom bench-fraud chaos prove lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +34,7 @@ run: $(READY) ## Broker, workers, EVENTS=100000 generated events, and the proof;
 test: lint ## Lint, check the generated schemas, and run all tests (they start a Kafka)
 	$(BIN)/python -m pointstream.contracts.generate schemas --check
 	$(BIN)/python -m pointstream.contracts.sink_tables deploy/connect/tables.sql --check
+	$(BIN)/python -m pointstream.operations.manifests deploy --check
 	$(BIN)/pytest
 
 lint: $(READY) ## Style, formatting, types and the layers
@@ -38,6 +46,11 @@ lint: $(READY) ## Style, formatting, types and the layers
 format: $(READY) ## Put the sources into the format that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+manifests: $(READY) ## Write what the Helm chart has of the program's topics, access lists and settings
+	$(BIN)/python -m pointstream.operations.manifests deploy
+
+programs: $(HELM) $(COMPOSE) ## Build helm and a reader of compose files into .cache, for tests (needs Go 1.26)
 
 schemas: $(READY) ## Write schemas/ and the sink's tables anew from the models
 	$(BIN)/python -m pointstream.contracts.generate schemas
@@ -95,6 +108,12 @@ clean: ## Remove everything that make has made, the virtual environment and Kafk
 	rm -rf $(VENV) .cache .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache sbom.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(HELM):
+	$(GO_INSTALL) helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
+
+$(COMPOSE):
+	$(GO_INSTALL) github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_VERSION)
 
 $(AUDIT)/.ready: requirements-audit.txt
 	$(PYTHON) -m venv $(AUDIT)
