@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -12,7 +13,15 @@ import pytest
 from pointstream.contracts.detectors import DetectorSet
 from pointstream.contracts.programme import Programme
 from pointstream.engine.records import Target
-from pointstream.operations.simulation import Flags, Plan, Simulation, verdict_words
+from pointstream.fraud.warming import reach
+from pointstream.operations.simulation import (
+    Flags,
+    Plan,
+    Simulation,
+    flag_page,
+    verdict_words,
+    warmed_words,
+)
 
 from . import recorded
 from .recorded import DAY_MS, NOW_MS, stream
@@ -69,7 +78,8 @@ def check_ins(past: Past, at_ms: int, member: str, count: int, **fields: Any) ->
 
 def backtest(past: Past, *candidates: dict[str, Any], **options: Any) -> tuple[Simulation, Flags]:
     sets = [DetectorSet.model_validate(each) for each in candidates]
-    plan = Plan(past.programme, (), FROM_MS, options.pop("to_ms", TO_MS), detector_sets=sets)
+    to_ms, warm_ms = options.pop("to_ms", TO_MS), options.pop("warm_ms", 0)
+    plan = Plan(past.programme, (), FROM_MS, to_ms, detector_sets=sets, warm_ms=warm_ms)
     found = run(past.driver, plan, **options)
     assert found.flags is not None
     return found, found.flags
@@ -331,3 +341,133 @@ def first_of(log: list[Any]) -> int:
 
 def raised(past: Past) -> list[Any]:
     return [orjson.loads(record.value) for log in logs(past) for record in log if record]
+
+
+HOUR_MS = 60 * MINUTE_MS
+BEFORE = [
+    often(10, within="PT2H"),
+    crowd(3, within="PT2H"),
+    often(40, id="many", within="P3D", entity="device"),
+    {
+        "id": "shop",
+        "kind": "velocity",
+        "entity": "store",
+        "types": ["checkin.recorded"],
+        "limit": 12,
+        "within": "PT2H",
+    },
+    {
+        "id": "spike",
+        "kind": "spike",
+        "types": ["checkin.recorded"],
+        "measure": "events",
+        "bucket": "day",
+        "floor": 11,
+    },
+    {"id": "ring", "kind": "referral_cycle"},
+    {"id": "self", "kind": "shared_device"},
+    {"id": "travel", "kind": "travel"},
+    {"id": "move", "kind": "takeover", "within": "P1D", "share_percent": 1},
+    {"id": "loop", "kind": "refund_loop", "limit": 1, "within": "P2D"},
+]
+
+
+def begun_past(*content: dict[str, Any]) -> Past:
+    """What is suspicious only with what happened in the hour before the span."""
+    past = Past(watched(*content))
+    one, two = MEMBERS
+    before, after = FROM_MS - HOUR_MS, FROM_MS + MINUTE_MS
+    here, there = {"lat": 31.23, "lon": 121.47}, {"lat": 39.9, "lon": 116.4}
+    members = [*MEMBERS, *(f"{each}0" for each in MEMBERS)]
+    shop = {"store_id": "s1", "device_id": "d-shop"}
+    past.order(before - DAY_MS, one, "o0", 100, device_id="d-old")
+    check_ins(past, before, one, 10, **shop)
+    for number, member in enumerate(members[:3]):
+        past.order(before + number, member, f"b{number}", 100, device_id="d-1")
+    past.order(before, two, "loop0", 100)
+    past.give("orders", before + 10, "order.cancelled", two, order_id="loop0")
+    past.give("referrals", before, "referral.registered", one, referee_id=two)
+    past.give("check-ins", before, "checkin.recorded", "walker", geo=here, device_id="w-old")
+    past.give("check-ins", before + 1, "checkin.recorded", "walker", device_id="w-new")
+
+    past.order(after, members[3], "a3", 100, device_id="d-1")
+    check_ins(past, after, one, 3, **shop)
+    past.order(after, two, "loop1", 100)
+    past.give("orders", after + 10, "order.cancelled", two, order_id="loop1")
+    past.give("referrals", after, "referral.registered", two, referee_id=one)
+    past.give("check-ins", after, "checkin.recorded", "walker", geo=there)
+    spending = {"points": 5, "actor": {"id": "walker", "role": "member"}}
+    past.give("commands", after + SECOND_MS, "points.redeem", "walker", **spending)
+    past.order(FROM_MS + DAY_MS, one, "later", 1)
+    return past
+
+
+def test_windows_are_full_when_the_span_begins() -> None:
+    """Given what began before the span, when detectors of all kinds are tried that count as far
+    back, then they flag what goes on in it, as the same detectors did that were there all the time;
+    without that, they do not."""
+    real = begun_past(*BEFORE)
+    found, flags = backtest(real, detectors(*BEFORE, version=2), warm_ms=2 * DAY_MS)
+    assert found.sound, verdict_words(found)
+    assert flags.new == flags.gone == []
+    there = {name for name, _ in lines(flags)}
+    assert there >= {"often", "crowd", "shop", "spike", "ring", "self", "travel", "move", "loop"}
+
+    past = begun_past()
+    found, flags = backtest(past, detectors(*BEFORE), warm_ms=2 * DAY_MS)
+    assert found.sound, verdict_words(found)
+    assert {name for name, _ in lines(flags)} == there
+    assert found.warmed > 10
+    assert found.warm_from_ms == FROM_MS - HOUR_MS - DAY_MS
+    assert "over" in warmed_words(found)
+
+    _, flags = backtest(past, detectors(*BEFORE))
+    assert {name for name, _ in lines(flags)} <= {"spike", "self"}
+
+
+def test_what_was_before_the_span_is_only_counted() -> None:
+    """Given what had to be flagged before the span, when it is counted for the windows, then no
+    flag comes of it and no point is held."""
+    past = Past(watched())
+    check_ins(past, FROM_MS - HOUR_MS, MEMBERS[0], 20)
+    past.order(FROM_MS + DAY_MS, MEMBERS[0], "later", 1)
+
+    found, flags = backtest(past, detectors(often(10)), warm_ms=DAY_MS)
+
+    assert found.sound, verdict_words(found)
+    assert found.warmed == 20
+    assert lines(flags) == {}
+    assert [line for line in (*found.figures(), *found.outstanding()) if line.difference] == []
+
+
+def test_detectors_look_back_as_far_as_their_longest_window() -> None:
+    """Given sets of detectors, then the longest counts, of those that are switched on."""
+
+    def days(*content: dict[str, Any]) -> float:
+        return reach([DetectorSet.model_validate(detectors(*content))]) / timedelta(days=1)
+
+    assert days(often(10)) == 60 / 86_400
+    assert days(often(10), often(10, id="week", within="P7D", types=["order.paid"])) == 8
+    assert days(often(10), often(10, id="week", within="P7D", enabled=False)) == 60 / 86_400
+    assert days({"id": "large", "kind": "large_spend", "points": 5}) == 0
+    spike = {"id": "s", "kind": "spike", "types": ["order.paid"], "floor": 5, "history": 28}
+    assert days(spike) == 29
+    assert days({"id": "ring", "kind": "referral_cycle"}) == 90
+
+
+def test_the_page_shows_both_sides_and_loads_nothing() -> None:
+    """Given new flags and points that would be held, then there is a plot of days, of flags and of
+    points by detector, the explanation of what is new, and no address of anything else."""
+    past = busy_past(often(10))
+    found, flags = backtest(past, detectors(often(6), version=2))
+    sets = [DetectorSet.model_validate(detectors(often(6), version=2))]
+
+    text = flag_page(found, flags, sets, top=5)
+
+    assert text.count("<svg") == 3
+    assert "7 events of checkin.recorded within 1 minute" in text
+    assert "base version 2" in text
+    assert "60 → 100" in text
+    assert "://" not in text
+    assert "<script" not in text
+    assert "New: only" not in flag_page(found, flags, sets, top=0)

@@ -314,8 +314,10 @@ class Story:
         self.settle()
 
     def settle(self) -> None:
-        while self.driver.lag():
-            self.driver.run()
+        """Until all is taken, and by an owner who is alive: one that died behind its last commit
+        has not written it down."""
+        while not self.driver.run() or self.driver.lag():
+            pass
 
     def end(self) -> None:
         """Decide on all that is open, unfreeze everybody, and let time go by."""

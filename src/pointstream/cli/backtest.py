@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated
 
@@ -34,18 +34,31 @@ from pointstream.cli.simulate import (
     print_lines,
     run_simulation,
     span_ms,
+    writable,
+    write_page,
 )
 from pointstream.contracts.detectors import DetectorSet
-from pointstream.contracts.wire import epoch_ms
+from pointstream.contracts.wire import epoch_ms, rfc3339
+from pointstream.fraud.warming import reach
 from pointstream.operations.rulefiles import highest
-from pointstream.operations.simulation import Flagged, Flags, Line, Overlap, Plan
+from pointstream.operations.simulation import (
+    Flagged,
+    Flags,
+    Line,
+    Overlap,
+    Plan,
+    Simulation,
+    flag_page,
+    warmed_words,
+)
 
 __all__ = ["BACKTEST_EXAMPLES", "backtest_detectors"]
 
 BACKTEST_EXAMPLES = examples(
     "pointstream fraud backtest stricter.yaml --from 2026-10-01 --to 2026-10-31",
     "pointstream fraud backtest stricter.yaml --from 2026-10-01T00:00:00+08:00 --top 50",
-    "pointstream fraud backtest stricter.yaml --from 2026-10-01 --json",
+    "pointstream fraud backtest stricter.yaml --from 2026-10-01 --html stricter.html",
+    "pointstream fraud backtest stricter.yaml --from 2026-10-01 --cold --json",
 )
 
 
@@ -58,6 +71,22 @@ def backtest_detectors(
         int,
         typer.Option("--top", min=0, max=100_000, help="So many new flags are told, and gone."),
     ] = 10,
+    cold: Annotated[
+        bool,
+        typer.Option(
+            "--cold",
+            help="Count from the beginning of the span on, and nothing before it: that is quicker.",
+        ),
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            dir_okay=False,
+            help="Also write a page with plots. It needs nothing else, and no network.",
+        ),
+    ] = None,
     programme_file: ProgrammeOption = None,
     as_json: JsonOption = False,
     bootstrap_servers: BootstrapOption = None,
@@ -68,8 +97,9 @@ def backtest_detectors(
     detectors as they were and, from the beginning of the span on, with the file's detector sets
     instead of those of their ids (or beside them). Nothing is written to Kafka; it runs beside
     workers or without them. In the span the candidate holds all the time, whatever effective_from
-    and effective_to it has, as if it had been published at its beginning: what nobody counted
-    before is counted from there on.
+    and effective_to it has. For so long before it as the longest of its windows, as far as inputs
+    are there, its detectors count and trip on nothing, so that the windows are full: what is taken
+    then is taken twice as well.
 
     A flag is in both if detector, action and entity are the same, and its id or a piece of its
     evidence; what only the candidate raises is new, what only the real detectors raise is gone.
@@ -85,26 +115,37 @@ def backtest_detectors(
     programme = read_programme(programme_file or settings.programme_file)
     zone = zone_named(programme.time_zone)
     from_ms, to_ms = span_ms(begin, end, zone)
+    writable(html)
     candidates = _sound(file)
-    plan = Plan(programme, (), from_ms, to_ms, top=0, detector_sets=candidates)
+    warm_ms = 0 if cold else reach(candidates) // timedelta(milliseconds=1)
+    plan = Plan(programme, (), from_ms, to_ms, top=0, detector_sets=candidates, warm_ms=warm_ms)
     found = run_simulation(settings, plan, quiet=as_json)
     flags = found.flags
     assert flags is not None
+    if html is not None:
+        write_page(html, flag_page(found, flags, candidates, top=top))
     changed = [line for line in (*found.figures(), *found.outstanding()) if line.difference]
     if as_json:
         answer_json(
             {
                 "detector_sets": [{"id": each.id, "version": each.version} for each in candidates],
                 **found.replay_json(),
+                "windows_counted_from": rfc3339(_counted_from_ms(found)),
+                "inputs_only_counted": found.warmed,
                 **flags.as_json(top),
                 "figures": [line.as_json() for line in changed],
             }
         )
     else:
         print_head(found, candidates, zone)
+        console.print(warmed_words(found), style="dim")
         _print(flags, changed, top, zone)
     if not found.sound:
         raise typer.Exit(FAILED)
+
+
+def _counted_from_ms(found: Simulation) -> int:
+    return found.from_ms if found.warm_from_ms is None else found.warm_from_ms
 
 
 def _sound(file: Path) -> list[DetectorSet]:

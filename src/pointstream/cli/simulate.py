@@ -70,6 +70,8 @@ __all__ = [
     "run_simulation",
     "simulate_rules",
     "span_ms",
+    "writable",
+    "write_page",
 ]
 
 SIMULATE_EXAMPLES = examples(
@@ -138,8 +140,7 @@ def simulate_rules(
     programme = read_programme(programme_file or settings.programme_file)
     zone = zone_named(programme.time_zone)
     from_ms, to_ms = span_ms(begin, end, zone)
-    if html is not None and not html.absolute().parent.is_dir():
-        fail(f"{html} cannot be written: there is no directory {html.parent}", USAGE)
+    writable(html)
     plan = Plan(
         programme,
         _sound(file, programme, from_ms),
@@ -150,7 +151,7 @@ def simulate_rules(
     )
     found = run_simulation(settings, plan, quiet=as_json)
     if html is not None:
-        _write(html, page(found, top=top))
+        write_page(html, page(found, top=top))
     if as_json:
         answer_json(found.as_json())
     else:
@@ -183,7 +184,14 @@ def run_simulation(settings: Settings, plan: Plan, *, quiet: bool) -> Simulation
         fail(f"the state of the replay cannot be kept: {error}; TMPDIR says where it lies")
 
 
-def _write(path: Path, text: str) -> None:
+def writable(path: Path | None) -> None:
+    """End with a usage error where a page cannot lie."""
+    if path is not None and not path.absolute().parent.is_dir():
+        fail(f"{path} cannot be written: there is no directory {path.parent}", USAGE)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page, and say so; ends with a usage error where that cannot be done."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -24,6 +24,7 @@ from pointstream.contracts.detectors import (
 from pointstream.fraud.crowd import Appearance
 from pointstream.fraud.presence import NOTHING, Burst, CountedThere
 from pointstream.fraud.sighting import TYPES
+from pointstream.fraud.warming import COUNTS_ONLY
 
 __all__ = ["Counted", "Elsewhere", "Tallied", "compile_elsewhere"]
 
@@ -97,8 +98,10 @@ def compile_elsewhere(detectors: Iterable[tuple[Detector, int]]) -> Elsewhere:
             Entity.STORE,
             Entity.STAFF,
         ):
-            tallied = _tallied(detector, version)
-            (found.store if detector.entity is Entity.STORE else found.staff).append(tallied)
+            rows = found.store if detector.entity is Entity.STORE else found.staff
+            # Sums go by the detector's id: what the real one counts is not to be counted twice.
+            if version != COUNTS_ONLY or detector.id not in {row.detector.id for row in rows}:
+                rows.append(_tallied(detector, version))
         elif isinstance(detector, VelocityDetector | DistinctDetector) and (
             detector.entity is Entity.DEVICE or detector.entity in NETWORKS
         ):

@@ -3,7 +3,8 @@
 Partitions go on in the order in which their transactions were written, each by its own journal. One
 that comes to a message whose sender has not produced it yet waits for it. All partitions fork at
 one moment: from then on every record is taken twice, by the state of the real rules and by a copy
-of it with the candidate's.
+of it with the candidate's. That may be before the span, for detectors to count what they look back
+at; what comes out counts from the beginning of the span on.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Span:
     """What is simulated, in ms UTC."""
 
     fork_ms: int
-    """When the candidate's state begins: no event that it scores was taken before."""
+    """When the candidate's state begins."""
+    since_ms: int
+    """What comes out counts from then on: no event that the candidate scores was taken before."""
     from_ms: int
     to_ms: int
     """The first moment that is not looked at any more."""
@@ -84,7 +87,7 @@ class Replay:
     """The topic of the ledger."""
     by_events: bool
     on_sent: Callable[[str, Sequence[Outgoing], bool], None]
-    """Told what was sent since the fork: topic, records, and whether by the candidate."""
+    """Told what was sent since it counts: topic, records, and whether by the candidate."""
     on_record: Callable[[ReadRecord], None] = lambda record: None
     verdict: Verdict = field(default_factory=Verdict)
     flags: FlagVerdict | None = None
@@ -95,6 +98,12 @@ class Replay:
     within: int = 0
     """Of them, those in the span."""
     forked: bool = False
+    counting: bool = False
+    """Whether what comes out counts."""
+    begins_ms: int = 0
+    """When the first input was taken that both states took."""
+    warmed: int = 0
+    """Inputs that both states took before the span."""
     post: Post = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,10 +156,14 @@ class Replay:
         """
         assert partition.taken is not None
         records = partition.taken.records
-        if not self.forked:
-            time_of = partition.real.job.time_of
-            if any(time_of(record) >= self.span.fork_ms for record in records):
+        if not self.counting:
+            latest_ms = max(map(partition.real.job.time_of, records), default=0)
+            if not self.forked and latest_ms >= self.span.fork_ms:
+                self.begins_ms = latest_ms
                 await self._fork()
+            if latest_ms >= self.span.since_ms:
+                await self._collect_all()
+                self.counting = True
         while records:
             record = records[0]
             partition.now_ms = max(partition.now_ms, partition.real.job.time_of(record))
@@ -177,7 +190,10 @@ class Replay:
                     return False
             elif record.topic != self.ticks:
                 self.records += 1
-                self.within += partition.now_ms >= self.span.from_ms
+                if partition.now_ms >= self.span.from_ms:
+                    self.within += 1
+                elif self.forked:
+                    self.warmed += 1
                 self.on_record(record)
             partition.waits_for = None
             records.popleft()
@@ -227,27 +243,30 @@ class Replay:
             self.post.put([], _taken(partition.other, record, "the candidate"), now_ms)
 
     async def _fork(self) -> None:
-        for partition in self.partitions:
-            # One that waits within a transaction ends it here: there is no other way.
-            self._finish_one(partition)
-            await self._collect(partition)
+        await self._collect_all()
         self.forked = True
         for number, partition in enumerate(self.partitions):
             store = partition.real.store.copy_to(self.directory / f"candidate-{number}")
             partition.other = partition.real.like(self.new_job(number, True), store)
         self.post.fork()
 
+    async def _collect_all(self) -> None:
+        for partition in self.partitions:
+            # One that waits within a transaction ends it here: there is no other way.
+            self._finish_one(partition)
+            await self._collect(partition)
+
     async def _collect(self, partition: Partition) -> None:
         sent = partition.real.collect()
         await self.verdict.compare(partition.written, sent.get(self.changes, ()))
         if self.flags is not None:
             raised = sent.get(self.flag_topic, ())
-            self.flags.compare(raised, in_span=partition.other is not None)
-        if partition.other is not None:
-            for topic, records in sent.items():
-                self.on_sent(topic, records, False)
-            for topic, records in partition.other.collect().items():
-                self.on_sent(topic, records, True)
+            self.flags.compare(raised, in_span=self.counting)
+        others = {} if partition.other is None else partition.other.collect()
+        if self.counting:
+            for by_candidate, found in ((False, sent), (True, others)):
+                for topic, records in found.items():
+                    self.on_sent(topic, records, by_candidate)
 
     async def _finish(self) -> None:
         for number, partition in enumerate(self.partitions):

@@ -63,6 +63,10 @@ class Simulation:
     partitions: int
     records: int
     within: int
+    warmed: int = 0
+    """Inputs before the span that the candidate's detectors only counted."""
+    warm_from_ms: int | None = None
+    """From when on they did, or the first input that is there; None: from the span on."""
     lost: Counter[str] = field(default_factory=Counter)
     """By topic, inputs that were taken really and are gone."""
     begins_late: bool = False

@@ -20,6 +20,7 @@ from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.wire import loads, rfc3339
 from pointstream.engine.records import Outgoing
 from pointstream.engine.store import RocksMemory
+from pointstream.fraud.warming import counting_only
 from pointstream.operations.reading import CommittedReader, Record
 from pointstream.operations.simulation.accounts import Accounts
 from pointstream.operations.simulation.flags import Flags, FlagTally
@@ -64,6 +65,8 @@ class Plan:
     """So many members who differ most are kept."""
     detector_sets: Sequence[DetectorSet] = ()
     """Candidates as well. Where there are any, flags are compared."""
+    warm_ms: int = 0
+    """For so long before the span the candidates' detectors count, and trip on nothing."""
 
 
 async def simulate(
@@ -86,6 +89,10 @@ async def simulate(
         for rule_set in plan.rule_sets
     ]
     detectors = [_in_span(each, plan.from_ms, plan.to_ms) for each in plan.detector_sets]
+    warm_ms = plan.from_ms - plan.warm_ms if detectors else plan.from_ms
+    if warm_ms < plan.from_ms:
+        begin, end = (datetime.fromisoformat(rfc3339(at)) for at in (warm_ms, plan.from_ms))
+        detectors += [counting_only(each, begin, end) for each in plan.detector_sets]
     other = compile_programme(plan.programme, candidates, detectors)
     numbers = await reader.existing(f"{prefix}internal.journal")
     await reader.existing(f"{prefix}balance-changes")
@@ -99,7 +106,12 @@ async def simulate(
             prefix,
             len(numbers),
             Path(directory),
-            Span(plan.from_ms - real.future_tolerance_ms, plan.from_ms, plan.to_ms),
+            Span(
+                warm_ms - real.future_tolerance_ms,
+                plan.from_ms - real.future_tolerance_ms,
+                plan.from_ms,
+                plan.to_ms,
+            ),
             lambda partition, forked: make_job(other if forked else real, partition, len(numbers)),
             FlagVerdict() if detectors else None,
         )
@@ -145,6 +157,8 @@ async def simulate(
         partitions=len(numbers),
         records=replay.records,
         within=replay.within,
+        warmed=replay.warmed,
+        warm_from_ms=max(warm_ms, replay.begins_ms) if warm_ms < plan.from_ms else None,
         lost=lost,
         begins_late=any(partition.lane.begin > 0 for partition in replay.partitions),
         as_recorded=replay.post.as_recorded,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pointstream.operations.htmlpage import local_time
 from pointstream.operations.simulation.result import Simulation
 
-__all__ = ["NOTHING_AWARDED", "members_words", "verdict_words"]
+__all__ = ["NOTHING_AWARDED", "members_words", "verdict_words", "warmed_words"]
 
 NOTHING_AWARDED = (
     "No rule of the candidate gave anything: what it rewards did not happen in the span. Events"
@@ -58,3 +59,11 @@ def verdict_words(found: Simulation) -> str:
         " was the programme another one then?"
     )
     return " ".join(said)
+
+
+def warmed_words(found: Simulation) -> str:
+    """Say from when on the candidate's windows were counted."""
+    if found.warm_from_ms is None:
+        return "Windows were counted from the beginning of the span on, and nothing before it."
+    moment = local_time(found.warm_from_ms, found.time_zone)
+    return f"Windows were counted from {moment} on, over {found.warmed:,} inputs before the span."
