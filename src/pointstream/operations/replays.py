@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiokafka.errors import (
+    IllegalOperation,
     InvalidProducerEpoch,
     MessageSizeTooLargeError,
     ProducerFenced,
@@ -208,14 +209,17 @@ class Replayer(AsyncLifetime):
 
     async def start(self) -> None:
         """Fence, then read what was sent before."""
+        asyncio.get_running_loop().set_exception_handler(_unless_fenced)
+        await self._reader.start()
+        await self._fence()
+
+    async def _fence(self) -> None:
         self._producer = self._access.producer(
             transactional_id=self._id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             # The limit on size is the broker's to enforce; the client must not refuse earlier.
             max_request_size=64 * 1024 * 1024,
         )
-        asyncio.get_running_loop().set_exception_handler(_unless_fenced)
-        await self._reader.start()
         await self._producer.start()
         # Only now: what others had under way is decided.
         self.marks = await Marks.read(self._reader, self._prefix)
@@ -252,68 +256,65 @@ class Replayer(AsyncLifetime):
                 continue
             some.append(letter)
             if len(some) == most:
-                due_s = await self._paced(some, done, due_s, rate)
+                due_s = await self._paced(some, done, due_s, rate, again=again)
                 on_sent(done.sent)
                 some = []
         if some:
-            await self._paced(some, done, due_s, rate)
+            await self._paced(some, done, due_s, rate, again=again)
         on_sent(done.sent)
         return done
 
-    async def _paced(self, some: list[Letter], done: Sent, due_s: float, rate: float) -> float:
+    async def _paced(
+        self, some: list[Letter], done: Sent, due_s: float, rate: float, *, again: bool
+    ) -> float:
         """Send when it is time to; return when it is time for the next."""
         now_s = time.monotonic()
         if due_s > now_s:
             await asyncio.sleep(due_s - now_s)
         due_s = max(due_s, now_s) + len(some) / rate
         try:
-            await self._send(some, done)
+            await self._send(some, done, again=again)
         except _FENCED as error:
             raise OvertakenError(
                 f"another replay has begun and goes on; this one has sent {done.sent}"
             ) from error
         return due_s
 
-    async def _send(self, some: Sequence[Letter], done: Sent) -> None:
+    async def _send(self, some: Sequence[Letter], done: Sent, *, again: bool) -> None:
         """Send some in one transaction, marks and all; one by one if one of them is not taken."""
         now_ms = int(time.time() * 1000)
         producer = self._producer
         await producer.begin_transaction()
         marks: list[dict[str, Any]] = []
-        waiting = []
-        for letter in some:
-            to = await self._place(letter)
-            marks.append(_mark(letter, to, now_ms))
-            waiting.append(
-                await producer.send(
-                    to.topic,
-                    value=letter.value,
-                    key=letter.key,
-                    partition=to.partition,
-                    headers=list(headers_of_replay(letter)),
-                )
-            )
-            at, offset = letter.address.partition, letter.address.offset
-            waiting.append(
-                await producer.send(
-                    self._prefix + _MARKS,
-                    value=dumps(marks[-1]),
-                    key=f"{at}/{offset}".encode(),
-                    partition=at,
-                )
-            )
+        waiting: list[Any] = []
+        errors: list[BaseException] = []
+        try:
+            for letter in some:
+                to = await self._place(letter)
+                marks.append(_mark(letter, to, now_ms))
+                waiting += await self._put(letter, to, marks[-1])
+        except IllegalOperation as error:
+            # An earlier one was refused meanwhile: its own result says why.
+            errors.append(error)
         # All of them, before anything is raised: a result that nobody asks for is a warning.
         results = await asyncio.gather(*waiting, return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        if errors and all(isinstance(error, _UNSENDABLE) for error in errors):
-            await producer.abort_transaction()
-            if len(some) > 1:
-                for letter in some:
-                    await self._send([letter], done)
+        errors = [*(each for each in results if isinstance(each, BaseException)), *errors]
+        if fenced := [error for error in errors if isinstance(error, _FENCED)]:
+            raise fenced[0]
+        if large := [error for error in errors if isinstance(error, _UNSENDABLE)]:
+            # The client cannot go on past a batch that was refused; a new one fences it.
+            await producer.stop()
+            await self._fence()
+            if len(some) == 1:
+                done.not_taken += 1
+                if len(done.unsendable) < _IN_ONE_TRANSACTION:
+                    done.unsendable.append((some[0], f"its topic does not take it: {large[0]!r}"))
                 return
-            done.not_taken += 1
-            if len(done.unsendable) < _IN_ONE_TRANSACTION:
-                done.unsendable.append((some[0], f"its topic does not take it: {errors[0]!r}"))
+            for letter in some:
+                if again or self.marks.of(letter) is None:
+                    await self._send([letter], done, again=again)
+                else:
+                    done.before += 1
             return
         if errors:
             raise errors[0]
@@ -321,6 +322,24 @@ class Replayer(AsyncLifetime):
         for mark in marks:
             self.marks.take(mark)
         done.sent += len(some)
+
+    async def _put(self, letter: Letter, to: Address, mark: dict[str, Any]) -> list[Any]:
+        """Hand a letter and its mark to the client; return their results to come."""
+        record = await self._producer.send(
+            to.topic,
+            value=letter.value,
+            key=letter.key,
+            partition=to.partition,
+            headers=list(headers_of_replay(letter)),
+        )
+        _, partition, offset = letter.address
+        marked = await self._producer.send(
+            self._prefix + _MARKS,
+            value=dumps(mark),
+            key=f"{partition}/{offset}".encode(),
+            partition=partition,
+        )
+        return [record, marked]
 
     async def _place(self, letter: Letter) -> Address:
         """Where a letter goes: as publishers place it, or where it was if it has no key."""

@@ -181,6 +181,7 @@ def test_a_replay_that_died_in_its_transaction_is_taken_over(deploy: Deploy) -> 
         }
     )
     club.put([("dead-letters", b"m1", value, why), ("dead-letters", b"m1", value, why)])
+    club.put([("dead-letters", b"m1", b" " * (2 << 20), why)])
 
     died = subprocess.Popen(
         [sys.executable, "-c", _DIES, club.servers, club.name, f"{club.prefix}orders"],
@@ -194,7 +195,7 @@ def test_a_replay_that_died_in_its_transaction_is_taken_over(deploy: Deploy) -> 
     async def scene() -> None:
         how = {"prefix": club.prefix, "app_id": club.name}
         async with CommittedReader(club.servers) as reader:
-            first, second = [each async for each in read_letters(reader, club.prefix)]
+            first, second, large = [each async for each in read_letters(reader, club.prefix)]
 
             async def letters(*some: Letter) -> AsyncIterator[Letter]:
                 for each in some:
@@ -206,6 +207,10 @@ def test_a_replay_that_died_in_its_transaction_is_taken_over(deploy: Deploy) -> 
             async with Replayer(club.servers, **how) as other:
                 assert (await other.replay(letters(first, second), rate=1_000)).sent == 2
                 assert (await other.replay(letters(first), rate=1_000)).before == 1
+                # The topic has less room than the one of the dead letters: the rest goes on.
+                done = await other.replay(letters(large, second), rate=1_000, again=True)
+                assert (done.sent, done.not_taken) == (1, 1)
+                assert done.unsendable[0][0].address == large.address
             assert time.monotonic() - begun_s < 5
             with pytest.raises(OvertakenError):
                 await slow.replay(letters(first), rate=1_000, again=True)
@@ -214,9 +219,24 @@ def test_a_replay_that_died_in_its_transaction_is_taken_over(deploy: Deploy) -> 
             wanted = Wanted(addresses=frozenset({Address(f"{club.prefix}orders", 0, 7)}))
             chosen = await select(club.servers, club.prefix, wanted, judge, again=True)
             found = [each async for each in chosen_letters(reader, club.prefix, chosen.chosen)]
+            # The large one would be refused, so it is not among them.
             assert found == [first, second]
 
     asyncio.run(scene())
     there = club.records("orders")
-    assert [dict(record.headers)[ATTEMPTS] for record in there] == [b"2", b"2"]
+    assert [dict(record.headers)[ATTEMPTS] for record in there] == [b"2", b"2", b"2"]
     assert json.loads(there[0].value or b"") == json.loads(value)
+
+    def words(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["dlq", *arguments], env={**told(club), "COLUMNS": "250"})
+        return " ".join(result.output.split())
+
+    assert "The order must come; then replay the refund." in words("list", "--limit", "1")
+    assert "The newest 1 of 3" in words("list", "--limit", "1")
+    assert "No such dead letter." in words("list", "--code", "not_json")
+    assert "may be taken" in words("show", "0/0")
+    assert "would still be refused: too_large" in words("show", "0/2")
+    assert "there is no dead letter of" in words("show", "0/99")
+    dry = words("replay", "--all", "--dry-run")
+    assert "To be sent again: 0." in dry
+    assert "left out (--again sends them): 2" in dry
