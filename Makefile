@@ -8,12 +8,14 @@ EXAMPLES ?= 20000
 # Chosen anew for each run; the one of a failure is printed, to be given again.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 KEEP ?=
+PROMETHEUS_PORT ?= 9090
 
 VENV := .venv
 BIN := $(VENV)/bin
 AUDIT := .cache/audit
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+WATCH := .run/prometheus
 
 GO := $(or $(shell command -v go),/usr/local/go/bin/go)
 GO_INSTALL = CGO_ENABLED=0 GOBIN=$(CURDIR)/$(@D) $(GO) install -trimpath -ldflags '-s -w'
@@ -23,13 +25,24 @@ COMPOSE_VERSION := v2.16.2
 COMPOSE := .cache/compose-go-$(COMPOSE_VERSION)/cmd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format manifests programs schemas dashboards bench bench-scale bench-member bench-rules bench-simulate audit sbom bench-fraud chaos prove lock clean
+.PHONY: help run observe pictures test lint format manifests programs schemas dashboards bench bench-scale bench-member bench-rules bench-simulate audit sbom bench-fraud chaos prove lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY) ## Broker, workers, EVENTS=100000 generated events, and the proof; KEEP=1 leaves it running
-	$(BIN)/pointstream demo --events $(EVENTS) $(if $(KEEP),--keep)
+	$(BIN)/pointstream demo --events $(EVENTS) $(if $(KEEP),--keep) --targets $(WATCH)/workers/run.json
+
+observe: ## Prometheus with the rules and alerts, beside `make run KEEP=1` in another terminal
+	@command -v prometheus >/dev/null || { echo "no prometheus here: apt-get install prometheus" >&2; exit 1; }
+	@mkdir -p $(WATCH)/workers
+	@cp -r deploy/prometheus/prometheus.yml deploy/prometheus/rules $(WATCH)/
+	@echo "Prometheus: http://127.0.0.1:$(PROMETHEUS_PORT)/, until Ctrl-C; its log: $(WATCH)/log"
+	@exec prometheus --config.file=$(WATCH)/prometheus.yml --storage.tsdb.path=$(WATCH)/data \
+		--web.listen-address=127.0.0.1:$(PROMETHEUS_PORT) 2>$(WATCH)/log
+
+pictures: $(READY) ## Draw the README's pictures anew, from what `make observe` has (needs chromium)
+	$(BIN)/python -m deploy.pictures http://127.0.0.1:$(PROMETHEUS_PORT)
 
 test: lint ## Lint, check the generated schemas, and run all tests (they start a Kafka)
 	$(BIN)/python -m pointstream.contracts.generate schemas --check

@@ -12,7 +12,7 @@ _OWED = Row(
         Panel(
             "Owed now",
             "Points owed to members, by wallet: available, pending and held, less debt. Not told "
-            "while a partition restores. `pointstream reconcile` proves it from the ledger.",
+            "while a partition restores. The entries of balance-changes add up to it.",
             [Query(f"job_wallet:pointstream_liability_points:sum{{{PROGRAMME}}}", "{{wallet}}")],
             Kind.NUMBERS,
         ),

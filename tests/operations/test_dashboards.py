@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer.main
 
+from pointstream.cli.app import app
 from pointstream.operations.metrics import CATALOGUE, Kind
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +102,20 @@ def test_what_alerts_lead_to_is_there() -> None:
         for panel in panels(board):
             for alert in re.findall(r"\bPointstream[A-Z]\w+", panel["description"]):
                 assert f"## {alert}\n" in RUNBOOKS, (panel["title"], alert)
+
+
+def test_the_commands_that_people_are_told_to_type_exist() -> None:
+    """Who is woken at night does not learn then that a command was renamed."""
+    told = RUNBOOKS + "".join(p["description"] for board in BOARDS for p in panels(board))
+    named = set(re.findall(r"\bpointstream((?: [a-z]+)+)", told))
+    assert {" doctor", " dlq list"} <= named
+    for words in named:
+        group: click.Command = typer.main.get_command(app)
+        for word in words.split():
+            if not isinstance(group, click.Group):
+                break
+            assert word in group.commands, f"pointstream{words}"
+            group = group.commands[word]
 
 
 def test_no_dashboard_or_rule_knows_of_members() -> None:

@@ -36,6 +36,7 @@ from pointstream.operations.chain import DAY_MS
 from pointstream.operations.demo import DemoFailedError, DemoResult, run_demo, wait_until_ready
 from pointstream.operations.generate import StreamPlan
 from pointstream.operations.settings import Settings
+from pointstream.operations.targets import told_to_prometheus
 from pointstream.operations.topics import wanted_topics
 from pointstream.operations.workers import WorkerFailedError, WorkerGroup
 
@@ -67,6 +68,10 @@ def demo(
     run_dir: Annotated[
         Path | None, typer.Option(help="For state and logs of the workers; else a temporary one.")
     ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option(help="A file that tells Prometheus where the workers are, while they run."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the whole programme at work, and prove that it is right.
@@ -84,7 +89,10 @@ def demo(
         settings = _settings(broker)
         created = asyncio.run(ensure_topics(access_of(settings), wanted_topics(settings)))
         view.step(f"topics: {len(created)} created, {settings.partitions} partitions each")
-        with WorkerGroup(settings, workers, home.path) as group:
+        with (
+            WorkerGroup(settings, workers, home.path) as group,
+            told_to_prometheus(targets, [worker.web_address for worker in group.workers]),
+        ):
             try:
                 asyncio.run(wait_until_ready(group))
                 view.step(
