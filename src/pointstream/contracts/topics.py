@@ -49,6 +49,9 @@ class TopicSpec:
             # They take the largest input whole, with headers on top, as a dead letter, parked or
             # forwarded: one that they refused would stop its partition for good.
             config["max.message.bytes"] = str(_LARGEST_RECORD_BYTES)
+        if self.suffix == "internal.changelog":
+            # Local states that lack more than half of this are restored whole.
+            config["delete.retention.ms"] = str(_DAY_MS)
         return config
 
 

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 from pointstream.engine.access import Access
 from pointstream.engine.errors import Fenced
 from pointstream.engine.formats import ORIGIN_KEY
-from pointstream.engine.log import Change, Transaction
+from pointstream.engine.log import Change, Outlived, Transaction
 from pointstream.engine.records import Header, Target
 
 __all__ = ["Cluster", "KafkaPartitionLog"]
@@ -50,6 +50,9 @@ class Cluster:
     transaction_timeout_ms: int = 60_000
     #: How long one request may wait for a broker that is away, before the process ends.
     request_timeout_ms: int = 60_000
+    #: A local state is brought up to date if what it lacks is no older than this, else restored
+    #: whole. Half of the changelog's `delete.retention.ms`: the other half is for the restore.
+    changelog_memory_ms: int = 43_200_000
     on_waiting: Callable[[str, float], None] = lambda what, seconds: None
 
     @property
@@ -126,6 +129,11 @@ class KafkaPartitionLog:
                 f"local state stands at {position}, {tp.topic}[{tp.partition}] reaches from "
                 f"{begin} to {end}"
             )
+        if position is not None and position < await self._remembered_from(end):
+            raise Outlived(
+                f"local state stands at {position}, and what came then in "
+                f"{tp.topic}[{tp.partition}] is so old that removals may be missing"
+            )
         position = begin if position is None else position
         if position >= end:
             return
@@ -145,6 +153,14 @@ class KafkaPartitionLog:
             raise LookupError(str(error)) from error
         finally:
             await consumer.stop()
+
+    async def _remembered_from(self, end: int) -> int:
+        """The lowest position behind which the changelog has every removal."""
+        tp = self._changelog
+        since_ms = int(time.time() * 1000) - self._cluster.changelog_memory_ms
+        young = (await self._reader.offsets_for_times({tp: since_ms}))[tp]
+        # The marker before it belongs to the transaction that a store may stand behind.
+        return (end if young is None else int(young.offset)) - 1
 
     async def origin(self) -> bytes | None:
         tp = self._changelog

@@ -9,12 +9,20 @@ from typing import Protocol
 
 from pointstream.engine.records import Outgoing, Target
 
-__all__ = ["Change", "PartitionLog", "Transaction"]
+__all__ = ["Change", "Outlived", "PartitionLog", "Transaction"]
 
 
 Change = tuple[bytes, bytes | None]
 """One changelog record: a key and its new value, None where it was removed. A plain pair, as the
 state holds it: there are several for each input record."""
+
+
+class Outlived(Exception):
+    """A position is so old that the changelog may no longer say what was removed behind it.
+
+    Compaction drops a removal once it is `delete.retention.ms` old. Who goes on from before keeps
+    the key for ever: points that are long spent.
+    """
 
 
 @dataclass(slots=True)
@@ -47,7 +55,8 @@ class PartitionLog(Protocol):
         """Read the changelog, read-committed, from `position` (None: its beginning) to its end.
 
         Yields changes, the position behind them and the end that is aimed for. The last item
-        has reached the end. A position that the changelog does not have raises `LookupError`.
+        has reached the end. A position that the changelog does not have raises `LookupError`, one
+        from which on it may lack removals `Outlived`.
         """
 
     async def origin(self) -> bytes | None:

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from pointstream.engine.errors import CorruptStore, EngineError
 from pointstream.engine.formats import Formats
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
+from pointstream.engine.log import Outlived
 from pointstream.engine.records import InputRecord, Processor
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, Shares, TaskObserver
@@ -241,11 +242,16 @@ class Engine:
                 # A store whose position the changelog does not have stands at a commit whose
                 # markers are not written yet, or is the next owner's to judge.
                 with contextlib.suppress(LookupError):
-                    async with aclosing(log.changelog(store.position)) as changelog:
-                        async for changes, reached, _ in changelog:
-                            store.write(changes, reached)
-                            if self.epoch != epoch:
-                                break
+                    try:
+                        async with aclosing(log.changelog(store.position)) as changelog:
+                            async for changes, reached, _ in changelog:
+                                store.write(changes, reached)
+                                if self.epoch != epoch:
+                                    break
+                    except Outlived as error:
+                        self._observer.discarded(partition, str(error))
+                        store.clear()
+                        continue
                 await asyncio.sleep(1.0)
         finally:
             store.close()

@@ -30,7 +30,7 @@ import orjson
 from pointstream.engine.errors import PositionGap, StateLost
 from pointstream.engine.formats import BARRED_KEY, FORMAT_KEY, ORIGIN_KEY, Formats
 from pointstream.engine.inbox import Batch, Inbox
-from pointstream.engine.log import PartitionLog, Transaction
+from pointstream.engine.log import Outlived, PartitionLog, Transaction
 from pointstream.engine.positions import agree
 from pointstream.engine.records import InputRecord, Outgoing, Output, Processor, Target
 from pointstream.engine.state import State
@@ -333,6 +333,11 @@ class PartitionTask:
             store.clear()
         try:
             await self._restore_from(store.position)
+        except Outlived as error:
+            # The changelog has the whole state, and says only of this one too little.
+            self._observer.discarded(self.partition, str(error))
+            store.clear()
+            await self._restore_from(None)
         except LookupError as error:
             if self._guards.agree_on_positions and self._has_committed():
                 # The store may be all that is left of the state: it is not touched.
