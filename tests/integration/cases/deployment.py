@@ -110,6 +110,17 @@ class Deployment:
         every = sorted(partition for own in owned for partition in own)
         return every == [*range(self.partitions)] and all(owned)
 
+    def move_to(self, prefix: str, partitions: int) -> None:
+        """Go on with topics that are elsewhere, as workers do from their next life on."""
+        self.prefix, self.partitions = prefix, partitions
+        for worker in self.workers:
+            worker.environ |= {
+                "POINTSTREAM_TOPIC_PREFIX": prefix,
+                "POINTSTREAM_PARTITIONS": str(partitions),
+            }
+        self._runner.run(self._disconnect())
+        self._runner.run(self._connect())
+
     # -- what happens ------------------------------------------------------------------------
 
     def give(self, type_: str, member: str = "m1", **fields: Any) -> str:

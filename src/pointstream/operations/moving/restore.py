@@ -230,6 +230,8 @@ class _Restore:
             if bar is None:
                 return None
             begun = cast("dict[str, Any]", orjson.loads(bar))
+            if "inputs" not in begun:
+                raise NotEmpty(f"{topic}[{number}]: {begun['why']}")
             if begun["inputs"] != self._inputs:
                 raise NotEmpty(
                     f"{topic}[{number}]: this restore was begun with --inputs {begun['inputs']};"
