@@ -7,7 +7,7 @@ and its ledger entries cannot drift apart. The handlers above decide what moves 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pointstream.contracts.rulesets import RuleSet
 from pointstream.contracts.vocabulary import MovementType
@@ -49,7 +49,7 @@ from pointstream.rules.index import RuleTable
 from pointstream.rules.model import CompiledRuleSet, Reward
 from pointstream.rules.shadows import Shadows
 
-__all__ = ["LOTS_PER_ENTRY", "MAX_POINTS", "Book", "lot_change"]
+__all__ = ["LOTS_PER_ENTRY", "MAX_POINTS", "Book", "CameToNothing", "lot_change"]
 
 MAX_POINTS: Final = (1 << 53) - 1
 """The most points a wallet can ever have earned: every JSON reader holds it exactly."""
@@ -70,6 +70,18 @@ def lot_change(lot_id: str, delta: int, expires_ms: int, book: Book) -> LotChang
             book.sliding.append((change, expires_ms))
         return change
     return {"lot_id": lot_id, "delta": delta, "expires_at": book.text(expires_ms)}
+
+
+class CameToNothing(NamedTuple):
+    """A command that was counted while it waited, and was refused or came back."""
+
+    account: Account
+    type: str
+    command_id: str
+    occurred_ms: int | None
+    """Of the command; None where only a later moment is known."""
+    points: int
+    """What it named; 0 where that is not known."""
 
 
 class Book:
@@ -108,6 +120,8 @@ class Book:
         """What shops awarded in this batch, by owner, detector and bucket: see `tallies`."""
         self.step_up: Detected | None = None
         """Why the command being handled needs a second confirmation, if a detector says so."""
+        self.undone: Final[list[CameToNothing]] = []
+        """Commands that wait no more and took no effect: they count no more, see `uncounting`."""
         self.wait_until_ms = 0
         """Until when the points of the event being handled are pending: see `judging`."""
         self.sliding: Final[list[tuple[LotChange, int]]] = []

@@ -20,11 +20,17 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 
 from pointstream.contracts.inputs import Command, PointsRedeem, ReviewReject, ReviewRelease
-from pointstream.contracts.vocabulary import EntityKind, FlagAction, FlagState, Reason
+from pointstream.contracts.vocabulary import (
+    CommandOutcome,
+    EntityKind,
+    FlagAction,
+    FlagState,
+    Reason,
+)
 from pointstream.contracts.wire import dumps
 from pointstream.fraud.sighting import Detected
 from pointstream.ledger.answers import accepted, rejected, rejection, wallet_of
-from pointstream.ledger.book import MAX_POINTS, Book
+from pointstream.ledger.book import MAX_POINTS, Book, CameToNothing
 from pointstream.ledger.catalogue import price_of
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
@@ -199,6 +205,8 @@ def released(
     done = carry_out(book, account, asked, first)
     if done.result is not None:
         book.answer(account.member, done.result)
+        if done.result["outcome"] == CommandOutcome.REJECTED:
+            _count_no_more(book, account, waiting)
     told = accepted(account, event, Outcome.REVIEW_RELEASED, wallet_of(waiting.event))
     told.dead_letters = done.dead_letters
     return told
@@ -278,6 +286,13 @@ def _deny(
     _flag(book, account, waiting, FlagState.CONFIRMED, why, *evidence)
     answer = rejection(account, waiting.event, reason, wallet_of(waiting.event))
     book.answer(account.member, answer)
+    _count_no_more(book, account, waiting)
+
+
+def _count_no_more(book: Book, account: Account, waiting: _Waiting) -> None:
+    asked, points = waiting.event, waiting.excess.points
+    undone = CameToNothing(account, asked.type, asked.event_id, asked.occurred_at_ms, points)
+    book.undone.append(undone)
 
 
 def _end(book: Book, account: Account, waiting: _Waiting, how: _Ended) -> None:

@@ -82,6 +82,7 @@ from pointstream.ledger.state import (
 from pointstream.ledger.telling import take_notes
 from pointstream.ledger.tiers import settle
 from pointstream.ledger.timers import ring
+from pointstream.ledger.uncounting import uncount
 from pointstream.ledger.watching import keep, look
 from pointstream.ledger.windows import Windows
 from pointstream.ledger.withholding import hold_again
@@ -419,6 +420,8 @@ class Ledger:
         if book.came_back:
             hold_again(book)
         book.step_up = None
+        if book.undone:
+            uncount(book)
         if book.measured:
             settle(book)
         book.wait_until_ms = 0

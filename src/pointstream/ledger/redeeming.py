@@ -26,7 +26,7 @@ from typing import Any, Final
 from pointstream.contracts.inputs import PointsRedeem
 from pointstream.contracts.vocabulary import MovementType, Reason
 from pointstream.ledger.answers import MAIN_WALLET, accepted, answer_of, rejected
-from pointstream.ledger.book import MAX_POINTS, Book, lot_change
+from pointstream.ledger.book import MAX_POINTS, Book, CameToNothing, lot_change
 from pointstream.ledger.catalogue import Item, item
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import decode_list, encode_list
@@ -86,6 +86,8 @@ def stock_given(book: Book, account: Account, grant: Grant, source: Source) -> D
         lots = capture(book, account, note["hold_id"], cause, **names)
         _paid(book, account, note["wallet"], note["order_id"], lots, cause)
     else:
+        asked_ms = None if cause.confirmed_by else cause.occurred_ms
+        book.undone.append(CameToNothing(account, note["type"], grant.ask_id, asked_ms, 0))
         cause.reason = reason.value
         free(book, account, note["hold_id"], cause, **names)
         if note["counted"]:

@@ -20,7 +20,7 @@ from pointstream.contracts.inputs import PointsTransfer
 from pointstream.contracts.vocabulary import CommandOutcome, MovementType, Reason
 from pointstream.ledger.aging import expire
 from pointstream.ledger.answers import MAIN_WALLET, rejected
-from pointstream.ledger.book import MAX_POINTS, Book, LotChange, lot_change
+from pointstream.ledger.book import MAX_POINTS, Book, CameToNothing, LotChange, lot_change
 from pointstream.ledger.cause import Cause
 from pointstream.ledger.codec import (
     decode_transfer,
@@ -224,6 +224,10 @@ def transfer_settled(book: Book, message: Message, source: Source) -> Decision:
         _come_back(book, account, transfer, cause, reason, transfer_id)
         note_refused(book, account, transfer_id, cause)
         count_sent(book, account, transfer.occurred_ms, -transfer.points)
+        # One that waited for a second actor is dated when that one consented.
+        asked_ms = None if transfer.confirmed_by else transfer.occurred_ms
+        undone = CameToNothing(account, _TYPE, transfer.command_id, asked_ms, transfer.points)
+        book.undone.append(undone)
     book.answer(member, _answer(account, transfer, reason))
     return Decision(Outcome.TRANSFER_COMPLETED if reason is None else Outcome.TRANSFER_RETURNED)
 

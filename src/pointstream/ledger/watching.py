@@ -8,9 +8,10 @@ Two phases around the handler of every event of a member:
     keep    if the event was taken: what it earned or gave back is looked at, the flags are raised,
             and it is remembered
 
-A dead letter or a rejected command leaves nothing behind, a known event gets to neither phase. What
-is remembered of a member is one value (`fraud/watch.py`), written with every event: what the sweep
-finds in the state must not depend on where a batch ends.
+A dead letter or a rejected command leaves nothing behind, a known event gets to neither phase; what
+waits is counted, until it is refused (`uncounting`). What is remembered of a member is one value
+(`fraud/watch.py`), written with every event: what the sweep finds in the state must not depend on
+where a batch ends.
 """
 
 from __future__ import annotations
