@@ -9,7 +9,8 @@ from ledger_support import Bench, outcomes
 
 from pointstream.contracts.wire import dumps
 from pointstream.ledger import Outcome
-from pointstream.ledger.resyncing import LOOKED_AT, PACE_MS, SENT
+from pointstream.ledger.messages import Message
+from pointstream.ledger.resyncing import LOOKED_AT, PACE_MS, RESYNCED, SENT
 
 STORE = {"id": "desk", "role": "store", "store_id": "s1"}
 
@@ -247,3 +248,12 @@ def test_who_is_met_does_not_depend_on_where_batches_end(batch: int) -> None:
     bench.later(ms=1)
 
     assert bench.answers[-1]["resent"] == 1
+
+
+def test_a_report_that_nobody_waits_for_stops_nobody() -> None:
+    """A replay of what was recorded may begin between question and answer."""
+    bench = Bench()
+    bench.arrive(Message(RESYNCED, "all", {"command_id": "r", "sent": 3}))
+
+    assert bench.decisions[-1].outcome is Outcome.RESYNC_TOLD
+    assert bench.answers == []
