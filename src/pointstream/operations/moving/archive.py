@@ -4,7 +4,8 @@ A file is gzip of frames. A frame is a record: key, value, time, headers, each w
 before it (big-endian, 4 bytes; the length plus one, 0 for None). A state file holds the pairs of
 one partition in key order, so equal states are equal files.
 
-Without its manifest a directory is no backup: what was interrupted leaves none.
+Without its manifest a directory is no backup: what was interrupted leaves none. What is made is for
+its owner alone: members' ids, devices and addresses are in it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-__all__ = ["Archive", "ArchiveError", "Content", "File", "FileWriter", "Frame", "Manifest"]
+__all__ = [
+    "PRIVATE",
+    "Archive",
+    "ArchiveError",
+    "Content",
+    "File",
+    "FileWriter",
+    "Frame",
+    "Manifest",
+]
 
 MANIFEST: Final = "manifest.json"
+
+PRIVATE: Final = 0o700
+"""The mode of a directory with what a backup holds."""
+
 _FORM: Final = 1
 _LENGTH: Final = struct.Struct(">I")
 _TIME: Final = struct.Struct(">q")
@@ -129,7 +143,7 @@ class Archive:
     def seal(self) -> None:
         """Write the manifest: from now on it is a backup."""
         part = self.directory / f"{MANIFEST}.part"
-        with part.open("w") as file:
+        with open(part, "w", opener=_private) as file:
             json.dump(asdict(self.manifest), file, indent=1, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
@@ -174,7 +188,7 @@ class FileWriter:
         self._path = directory / self._name
         self._about = content, topic, partition
         self._records = 0
-        self._raw = self._path.open("wb")
+        self._raw = os.fdopen(_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
         self._out = gzip.GzipFile(
             filename="", fileobj=self._raw, mode="wb", compresslevel=1, mtime=0
         )
@@ -194,6 +208,10 @@ class FileWriter:
         with self._path.open("rb") as written:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
         return File(self._name, *self._about, self._records, digest)
+
+
+def _private(path: str | Path, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _encode(frame: Frame) -> bytes:

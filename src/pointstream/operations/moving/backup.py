@@ -19,12 +19,15 @@ import orjson
 
 from pointstream.contracts.topics import topic_specs
 from pointstream.engine.access import Access
+from pointstream.engine.errors import EngineError
 from pointstream.engine.formats import BARRED_KEY, FORMAT_KEY, bar_of, marked_format
+from pointstream.engine.positions import agree
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.operations.access import access_of
 from pointstream.operations.build import program_version
 from pointstream.operations.moving.archive import (
     MANIFEST,
+    PRIVATE,
     Archive,
     ArchiveError,
     Content,
@@ -106,8 +109,8 @@ def _make_room(directory: Path) -> None:
     if (directory / MANIFEST).exists():
         raise ArchiveError(f"{directory} holds a backup already; name another directory")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / _WORK).mkdir(exist_ok=True)
+        directory.mkdir(PRIVATE, parents=True, exist_ok=True)
+        (directory / _WORK).mkdir(PRIVATE, exist_ok=True)
     except OSError as error:
         raise ArchiveError(f"{directory} cannot be written to: {error.strerror}") from error
     if strange := [f.name for f in directory.iterdir() if f.name != _WORK and f.suffix != ".gz"]:
@@ -193,7 +196,7 @@ class _Copy:
             if spec.suffix in KEPT_OUTPUTS:
                 await self._copy(Content.TAKEN, spec.suffix, number, begin, end)
             elif spec.direction == "in" or spec.suffix == MESSAGES:
-                position = min(max(begin, positions.get(spec.name, begin)), end)
+                position = positions.get(spec.name, begin)
                 if spec.cleanup == "compact":
                     await self._copy(Content.TAKEN, spec.suffix, number, begin, position)
                 await self._copy(Content.WAITING, spec.suffix, number, position, end)
@@ -206,14 +209,22 @@ class _Copy:
         self.state_format = max(self.state_format, marked_format(store.get(FORMAT_KEY)))
         raw = store.get(POSITIONS_KEY)
         positions: dict[str, int] = {} if raw is None else orjson.loads(raw)
-        for topic, position in positions.items():
+        wrong = f"no worker would go on with partition {number}; put that right first: "
+        agreed: dict[str, int] = {}
+        for spec in self._specs:
+            topic, bounds = spec.name, self._bounds(spec.name, number)
             committed = self._places.committed.get((topic, number))
-            if committed not in (None, position):
+            if committed is not None and not positions:
                 raise ArchiveError(
-                    f"{topic}[{number}]: the state was built up to {position}, the group stands at"
-                    f" {committed}: no worker would go on from here; put that right first"
+                    f"{wrong}{topic} was processed up to {committed}, and the state that belongs to"
+                    " it is not in the changelog"
                 )
-        return positions
+            if topic in positions and (spec.direction == "in" or spec.suffix == MESSAGES):
+                try:
+                    agreed[topic] = agree(f"{topic}[{number}]", committed, positions[topic], bounds)
+                except EngineError as error:
+                    raise ArchiveError(f"{wrong}{error}") from error
+        return agreed
 
     def _bounds(self, topic: str, number: int) -> tuple[int, int]:
         return self._places.begins[topic, number], self._places.ends[topic, number]

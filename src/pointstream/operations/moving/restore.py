@@ -19,6 +19,7 @@ from enum import StrEnum
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Final, cast
+from uuid import uuid4
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -105,6 +106,7 @@ async def restore(
                 task = _Restore(settings, archive, inputs, reader, raw, places, work, on_progress)
                 for number in numbers:
                     await task.find(number)
+                task.require_work()
                 for number, log in enumerate(logs):
                     await task.bar(number, log)
                 for number, log in enumerate(logs):
@@ -177,6 +179,7 @@ class _Restore:
         self._done, self._on_progress = 0, on_progress
         self._of = sum(file.records for file in archive.manifest.files)
         self._bars: dict[int, dict[str, Any]] = {}
+        self._lived_in = False
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -185,6 +188,14 @@ class _Restore:
         found = await self._found(number)
         if found is not None:
             self._bars[number] = found
+
+    def require_work(self) -> None:
+        """Raise `NotEmpty` if the backup was put back for long, and workers have gone on."""
+        if not self._bars and self._lived_in:
+            raise NotEmpty(
+                "this backup was restored here before, and workers have gone on since: nothing was"
+                " changed. To go back to the backup, delete the topics first"
+            )
 
     async def bar(self, number: int, log: KafkaPartitionLog) -> None:
         """Keep workers off, before anything else is written anywhere."""
@@ -221,13 +232,14 @@ class _Restore:
                         origin = record.value
                     elif record.key == BARRED_KEY:
                         bar = record.value
-            if origin != identity.encode():
+            if (origin or b"").partition(b"/")[0] != identity.encode():
                 raise NotEmpty(
                     f"{topic}[{number}] has a state already, and not one of this backup that was"
                     " begun before: restore into topics that are new (POINTSTREAM_TOPIC_PREFIX),"
                     " or delete these"
                 )
             if bar is None:
+                self._lived_in |= self._places.ends[self._prefix + TICKS, number] > 0
                 return None
             begun = cast("dict[str, Any]", orjson.loads(bar))
             if "inputs" not in begun:
@@ -331,7 +343,10 @@ class _Restore:
             " state restore` again with the same backup: it goes on where it was."
         )
         # The first record of all: so a local state of another origin is told apart.
-        first: list[Change] = [(ORIGIN_KEY, identity.encode())] if not bar.get("begun") else []
+        # And one of this very restore: the same backup may be put back twice, and what workers did
+        # after the first time is none of the second.
+        origin = f"{identity}/{uuid4().hex}".encode()
+        first: list[Change] = [] if bar.get("begun") else [(ORIGIN_KEY, origin)]
         bar["begun"] = True
         own = [*first, (BARRED_KEY, orjson.dumps(bar)), *changes]
         await log.commit(Transaction(records, own, {}))
