@@ -258,6 +258,13 @@ def test_an_id_is_short_text_without_control_characters(given: object) -> None:
     assert answer.message.startswith("order_id: ")
 
 
+def test_a_nul_in_a_reason_does_not_come_to_readers() -> None:
+    """PostgreSQL has none in a text: each sink would stop at the entry, for good."""
+    taken = decoded({**sample("points.adjust"), "reason": "a\x00b\x00"})
+    assert isinstance(taken, Decoded)
+    assert taken.event.reason == "a\ufffdb\ufffd"
+
+
 @pytest.mark.parametrize("given", ["x" * 128, "é" * 128, "a b", '"', "订单"])
 def test_an_id_may_be_any_other_text(given: str) -> None:
     """Characters are counted, not bytes."""

@@ -8,7 +8,13 @@ hold exactly, so that a consumer in any language reads the number that was writt
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from pointstream.contracts.wire import epoch_ms, rfc3339
@@ -56,8 +62,18 @@ Id = Annotated[
 ]
 """An identifier or a short name: 1 to 128 characters, none of them a control character."""
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
-"""Free text that people read: 1 to 500 characters."""
+
+def _without_nul(text: str) -> str:
+    # PostgreSQL has no NUL in a text: what a command's reason brings would stop each sink for good.
+    return text.replace("\0", "\ufffd")
+
+
+Text = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX),
+    AfterValidator(_without_nul),
+]
+"""Free text that people read: 1 to 500 characters. A NUL is taken as U+FFFD."""
 
 Currency = Annotated[str, StringConstraints(pattern=_CURRENCY_PATTERN)]
 """An ISO 4217 currency code, such as CNY."""

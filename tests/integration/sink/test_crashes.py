@@ -64,6 +64,7 @@ def test_rows_equal_the_ledger_after_each_of_them_was_killed(
             database.start()
 
         club.order("o-last", 10, "goes")
+        club.give("points.adjust", "goes", points=5, reason="with a NUL: \0")
         kill_in_a_wave(kill_database)
         club.give("account.erase", "goes")
         assert seen[-1] < _arrive(club, connect, database)
@@ -72,8 +73,8 @@ def test_rows_equal_the_ledger_after_each_of_them_was_killed(
             database.rows(f"SELECT count(*) FROM {table} WHERE member_id = 'goes'")
             for table, *_ in TABLES.values()
         )
-        # What was earned, and cleared; no standings any more.
-        assert [count for ((count,),) in counts] == [2, 0, 0]
+        # What was earned, given and cleared; no standings any more.
+        assert [count for ((count,),) in counts] == [3, 0, 0]
         assert len(database.rows("SELECT DISTINCT type FROM balance_changes")) > 5
 
 
