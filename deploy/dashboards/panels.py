@@ -215,7 +215,8 @@ def _bare(kind: Kind) -> _Builder:
         case Kind.NUMBERS:
             return stat.Panel().color_mode(options.BigValueColorMode.BACKGROUND)
         case Kind.STATES:
-            return statetimeline.Panel().merge_values(True).show_value(options.VisibilityMode.NEVER)
+            bars = statetimeline.Panel().fill_opacity(80).line_width(0)
+            return bars.merge_values(True).show_value(options.VisibilityMode.NEVER)
         case Kind.TABLE:
             return table.Panel()
     lines = timeseries.Panel().line_width(1).fill_opacity(10)

@@ -12,6 +12,9 @@ from typing import Any
 import click
 import pytest
 import typer.main
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from pointstream.cli.app import app
 from pointstream.operations.metrics import CATALOGUE, Kind
@@ -56,6 +59,25 @@ def test_the_files_are_what_the_generator_writes() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def within(part: Any, whole: Any) -> bool:
+    """Whether all of a JSON value is in another, which may have more fields."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(name in whole and within(part[name], whole[name]) for name in part)
+    if isinstance(part, list) and isinstance(whole, list):
+        return len(part) == len(whole) and all(map(within, part, whole))
+    return bool(part == whole)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
+def test_the_model_of_grafana_reads_all_that_is_written(board: Path) -> None:
+    """Read by the models of that Grafana's own schema and written again, nothing is lost: no field
+    is one that it does not know."""
+    register_default_plugins()
+    written = json.loads(board.read_text())
+    read = Dashboard.from_json(written)
+    assert within(written, json.loads(json.dumps(read, cls=JSONEncoder)))
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
