@@ -251,6 +251,18 @@ def test_topics_are_the_programs() -> None:
     ]
 
 
+def test_topics_of_another_prefix_are_other_resources() -> None:
+    """The topic of one cannot be changed: those beside the old ones need names of their own."""
+
+    def names(prefix: str) -> set[str]:
+        documents = rendered("secured", {"settings.topic_prefix": prefix})
+        return {d["metadata"]["name"] for d in documents if d["kind"] == "KafkaTopic"}
+
+    assert len(names("Chain_7.")) == len(topic_specs(""))
+    assert "points-pointstream-chain-7-internal-changelog" in names("Chain_7.")
+    assert not names("Chain_7.") & names("points.")
+
+
 def test_topics_are_made_as_another_user_than_the_workers() -> None:
     """Workers are not allowed to create topics; what the job is not told is as theirs."""
     documents = rendered("everything")
