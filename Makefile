@@ -48,7 +48,8 @@ test: lint ## Lint, check the generated schemas, and run all tests (they start a
 	$(BIN)/python -m pointstream.contracts.generate schemas --check
 	$(BIN)/python -m pointstream.contracts.sink_tables deploy/connect/tables.sql --check
 	$(BIN)/python -m pointstream.operations.manifests deploy --check
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not broker" --numprocesses auto --dist worksteal
+	$(BIN)/pytest -m broker
 
 lint: $(READY) ## Style, formatting, types and the layers
 	$(BIN)/ruff check .

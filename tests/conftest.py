@@ -14,6 +14,17 @@ from pointstream.operations.broker import Broker, broker_for_run
 _COUNTER = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the broker, wherever it forgot to say so.
+
+    `make test` runs all others in several processes: each would start a Kafka of its own.
+    """
+    for item in items:
+        if "broker" in getattr(item, "fixturenames", ()):
+            item.add_marker("broker")
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """A running single-node Kafka, shared by the session; use names of your own on it."""
