@@ -250,7 +250,7 @@ def replay_letters(
     wanted = _wanted(
         settings, codes, topics, partitions, member, since, until, told_in, addresses or ()
     )
-    if wanted.everything and not everything:
+    if wanted.everything and not everything and not dry_run:
         fail("say which: by address, --code, --topic, --since, …, or --all", USAGE)
     if (as_json or not sys.stdin.isatty()) and not yes and not dry_run:
         fail("there is nobody to ask: say --yes, or look first with --dry-run", USAGE)

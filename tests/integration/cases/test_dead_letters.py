@@ -237,6 +237,6 @@ def test_a_replay_that_died_in_its_transaction_is_taken_over(deploy: Deploy) -> 
     assert "may be taken" in words("show", "0/0")
     assert "would still be refused: too_large" in words("show", "0/2")
     assert "there is no dead letter of" in words("show", "0/99")
-    dry = words("replay", "--all", "--dry-run")
+    dry = words("replay", "--dry-run")
     assert "To be sent again: 0." in dry
     assert "left out (--again sends them): 2" in dry
