@@ -161,6 +161,27 @@ def test_a_completion_activates_nothing_within_the_window(first: str) -> None:
     assert where(bench) == (10, 0)
 
 
+@pytest.mark.parametrize("first", ["order", "completion"])
+def test_what_ends_within_the_window_is_activated_by_the_completion(first: str) -> None:
+    """To wait on would be to lose it: the completion came in time, and its member did nothing."""
+    activation = {"on_activity": "order.completed"}
+    expiry = {"kind": "rolling", "days": 1}
+    bench = waiting(
+        settings={"wallets": [{"id": "points", "activation": activation} | {"expiry": expiry}]}
+    )
+    late_ms = DAY_MS - 10 * MINUTE_MS
+    order = {"device_id": "D", "occurred_ms": START_MS - late_ms}
+    completion = {"activity": "order.completed", "reference": "a"}
+
+    if first == "order":
+        bench.order("a", 10, **order)
+    bench.give("activity.recorded", **completion)
+    if first == "completion":
+        bench.order("a", 10, **order)
+
+    assert where(bench) == (10, 0)
+
+
 @pytest.mark.case(14)
 def test_an_order_refunded_within_the_window_never_activates() -> None:
     """A refund finds the points where they wait."""

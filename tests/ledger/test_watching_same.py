@@ -81,3 +81,22 @@ def test_batches_and_restarts_make_no_difference(seed: int) -> None:
         assert other.flags == one.flags
         assert other.entries == one.entries
         assert other.state.values == one.state.values
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_whether_somebody_looked_for_what_few_have_leaves_nothing_behind(restart: bool) -> None:
+    """A referee of whom nothing had to be remembered: a worker that has heard of the referral, and
+    one that came after it, write the same bytes about the next event."""
+    bench = Bench(watched(detector("referral_cycle"), detector("large_spend", points=900)))
+    bench.adjust(50, "m2")
+    bench.give("referral.registered", "m1", referee_id="m2")
+    bench.flush()
+    if restart:
+        bench.restart()
+
+    bench.give(
+        "points.redeem", "m2", points=10, actor={"id": "m2", "role": "member"}, device_id="D"
+    )
+    bench.flush()
+
+    assert [key for key in bench.books() if key.startswith(b"Wm2")] == []

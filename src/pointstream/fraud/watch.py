@@ -145,15 +145,17 @@ class Watch:
 
     @property
     def has_rest(self) -> bool:
-        """Whether there may be anything in `rest`."""
-        return self._rest is not None or self._rest_body != b""
+        """Whether there is anything in `rest`."""
+        rest = self._rest
+        # Not whether it was looked at: one that was read anew would not know of that.
+        return self._rest_body != b"" if rest is None else _there(rest)
 
     def body(self) -> bytes:
         """Return what `of_body` makes this of again, and keep no more than that until `open`."""
         rest = self._rest
         if rest is not None:
-            there = rest.returns or rest.told or rest.asked
-            self._rest_body = dumps([rest.returns, rest.told, rest.asked]) if there else b""
+            listed = [rest.returns, rest.told, rest.asked]
+            self._rest_body = dumps(listed) if _there(rest) else b""
             self._rest = None
         main = dumps([self.rows, self.devices, self.addresses, self.counts])
         self._body = b"%b\n%b" % (main, self._rest_body)
@@ -275,6 +277,10 @@ class Watch:
                 own.extend(row for row in told if row[0] not in known)
             else:
                 own.update((key, max(at_ms, own.get(key, 0))) for key, at_ms in told.items())
+
+
+def _there(rest: Rest) -> bool:
+    return bool(rest.returns or rest.told or rest.asked)
 
 
 def _add(places: dict[str, Row], name: str, known: Row) -> None:

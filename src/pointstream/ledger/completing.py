@@ -69,7 +69,10 @@ def _reset(
     wallet = book.programme.wallets.get(award.wallet)
     active_ms = active_from_ms(book, wallet, cause.occurred_ms, lot.earned_ms)
     if wallet is not None and wallet.spendable:
-        active_ms = max(active_ms, judged_by_ms(book, "order.paid", order))
+        judged_ms = judged_by_ms(book, "order.paid", order)
+        # What would be over by then does not wait, as at the beginning: it would be lost.
+        if judged_ms < lot.expires_ms:
+            active_ms = max(active_ms, judged_ms)
     lot.awaits = None
     if lot.review is not None:
         # It stays where it is until the review has ended, and becomes active by this then.
