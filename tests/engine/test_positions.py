@@ -1,10 +1,18 @@
 """The group, the state and the topic agree on a position, or a person is asked."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+import orjson
 import pytest
 
 from pointstream.engine import PositionMismatch, RecordsDeleted, StateLost
 from pointstream.engine.driver import EngineTestDriver
+from pointstream.engine.log import Change, PartitionLog
 from pointstream.engine.positions import agree
+from pointstream.engine.store import MemoryStore
+from pointstream.engine.task import POSITIONS_KEY, PartitionTask
 
 from .counting import Counting, numbers
 
@@ -103,3 +111,78 @@ def test_markers_behind_the_last_record_are_passed() -> None:
     driver.run()
     assert driver.lag() == 0
     assert driver.broker.group[("in", 0)] == 11
+
+
+class Aged:
+    """A partition whose topics have lost what came before an offset."""
+
+    def __init__(
+        self, committed: dict[str, int | None], inside: dict[str, int], begin: int
+    ) -> None:
+        self._committed, self._begin = committed, begin
+        self._positions = orjson.dumps(inside)
+
+    async def fence(self) -> None: ...
+
+    async def committed(self) -> dict[str, int | None]:
+        return self._committed
+
+    async def bounds(self) -> dict[str, tuple[int, int]]:
+        return dict.fromkeys(self._committed, (self._begin, 9))
+
+    async def origin(self) -> None: ...
+
+    async def changelog(
+        self, position: int | None
+    ) -> AsyncGenerator[tuple[list[Change], int, int], None]:
+        yield [(POSITIONS_KEY, self._positions)], 1, 1
+
+
+def going_on(log: Aged) -> tuple[dict[str, int], dict[str, int]]:
+    """From where on a task fetches, and from where on it processes."""
+    task = PartitionTask(
+        0,
+        log=cast(PartitionLog, log),
+        open_store=MemoryStore,
+        processor=cast(Any, Counting),
+        tick_topic="ticks",
+    )
+
+    async def scenario() -> tuple[dict[str, int], dict[str, int]]:
+        fetched = await task.acquire()
+        await task.restore()
+        return fetched, task.positions
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("committed", [5, None])
+def test_ticks_that_are_gone_stop_nobody(committed: int | None) -> None:
+    """Workers that were killed and away for longer than ticks are kept: the next one tells the
+    time as well."""
+    log = Aged({"ticks": committed}, {"ticks": 5}, begin=7)
+
+    assert going_on(log) == ({"ticks": 7}, {"ticks": 7})
+
+
+def test_events_that_are_gone_stop_the_task() -> None:
+    """Of no other topic is anything passed over."""
+    log = Aged({"in": 5, "ticks": 5}, {"in": 5, "ticks": 5}, begin=7)
+
+    with pytest.raises(RecordsDeleted, match="2 offsets from position 5"):
+        going_on(log)
+
+
+def test_ticks_that_an_operator_has_passed_over_stop_nobody() -> None:
+    """As with every topic, what a fault asks for is accepted."""
+    log = Aged({"ticks": 7}, {"ticks": 5}, begin=7)
+
+    assert going_on(log) == ({"ticks": 7}, {"ticks": 7})
+
+
+def test_ticks_whose_positions_contradict_each_other_stop_the_task() -> None:
+    """Somebody has reset the group: that is never about ticks alone."""
+    log = Aged({"ticks": 8}, {"ticks": 5}, begin=4)
+
+    with pytest.raises(PositionMismatch, match="Set this one to 5 again"):
+        going_on(log)

@@ -197,6 +197,7 @@ class Engine:
             open_store=lambda: self._open_store(partition),
             processor=lambda: self._make_processor(partition),
             journal_topic=self.config.journal_topic,
+            tick_topic=self.config.tick_topic,
             limits=self.config.limits,
             guards=self.config.guards,
             formats=self.config.formats,

@@ -199,6 +199,7 @@ class PartitionTask:
         open_store: Callable[[], Store],
         processor: Callable[[], Processor],
         journal_topic: str | None = None,
+        tick_topic: str | None = None,
         limits: Limits | None = None,
         guards: Guards | None = None,
         formats: Formats | None = None,
@@ -209,6 +210,7 @@ class PartitionTask:
     ) -> None:
         """Nothing happens before `acquire`.
 
+        Of `tick_topic` records may be gone that nobody took: the next one tells the time as well.
         `boundary` is called between effects, for tests.
         `clock` gives seconds, for the observer only.
         """
@@ -226,6 +228,7 @@ class PartitionTask:
         self._open_store = open_store
         self._make_processor = processor
         self._journal = Target(journal_topic, partition) if journal_topic else None
+        self._tick_topic = tick_topic
         self._guards = guards or Guards()
         self._formats = formats or Formats()
         #: Whether the state is yet to be marked with the format that is written here.
@@ -258,10 +261,15 @@ class PartitionTask:
             self._boundary(Boundary.FENCED)
         self._bounds = await self._log.bounds()
         self.positions = {
-            topic: self._bounds[topic][0] if offset is None else offset
+            topic: self._bounds[topic][0] if offset is None else self._kept(topic, offset)
             for topic, offset in self._committed.items()
         }
         return self.positions
+
+    def _kept(self, topic: str, position: int) -> int:
+        """Return from where on a topic can be read: of ticks what is left, if workers were away for
+        longer than they are kept."""
+        return max(position, self._bounds[topic][0]) if topic == self._tick_topic else position
 
     async def restore(self) -> bool:
         """Bring the store up to the changelog's end and agree on the positions; then run.
@@ -310,12 +318,13 @@ class PartitionTask:
                 f"changelog nor the disk has the state that belongs to them. Bring the changelog "
                 f"back, or delete the group's offsets to process everything anew."
             )
-        return {
-            topic: agree(
-                f"{topic}[{self.partition}]", offset, inside.get(topic), self._bounds[topic]
-            )
-            for topic, offset in self._committed.items()
-        }
+        found: dict[str, int] = {}
+        for topic, offset in self._committed.items():
+            own, bounds = inside.get(topic), self._bounds[topic]
+            if topic == self._tick_topic and own is not None and offset in (None, own):
+                offset = own = self._kept(topic, own)
+            found[topic] = agree(f"{topic}[{self.partition}]", offset, own, bounds)
+        return found
 
     def _has_committed(self) -> bool:
         return any(offset is not None for offset in self._committed.values())
