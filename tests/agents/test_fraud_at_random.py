@@ -86,7 +86,9 @@ def detectors(dice: Random) -> list[Body]:
 def detector_set(dice: Random, version: int, id_: str = "base") -> Body:
     window = dice.choice(["PT0S", "PT1M", "PT2H"])
     found = [{**each, "id": f"{each['id']}-{id_}"} for each in detectors(dice)]
-    return {"id": id_, "version": version, "detectors": found, "pending_window": window}
+    limit = dice.choice(["PT0S", "PT0S", "PT2H"])
+    waits = {"pending_window": window, "release_after": limit}
+    return {"id": id_, "version": version, "detectors": found, **waits}
 
 
 def programme(dice: Random) -> CompiledProgramme:

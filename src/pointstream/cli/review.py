@@ -108,7 +108,8 @@ def list_flags(
     """List flags, the newest first; those that wait for a review unless another state is asked for.
 
     The age is the time since a flag was raised, or that it took until it was decided. Open flags
-    wait without a limit of time. Read from the topic, as far back as it keeps its records.
+    wait without a limit of time, unless their detector set has one. Read from the topic, as far
+    back as it keeps its records.
     """
     if state not in (_ALL, *FlagState):
         fail(f"--state {state}: it is one of {', '.join((*FlagState, _ALL))}", USAGE)

@@ -21,6 +21,7 @@ from pointstream.contracts.vocabulary import FlagAction
 __all__ = [
     "COUNT_MAX",
     "PENDING_MAX",
+    "RELEASE_MAX",
     "SLIDING_MAX",
     "Denied",
     "Detector",
@@ -52,6 +53,9 @@ LONGEST = timedelta(days=90)
 
 PENDING_MAX = timedelta(days=7)
 """So long points wait at most for detectors that judge an event elsewhere."""
+
+RELEASE_MAX = timedelta(days=400)
+"""So long a flag waits at most that is to be released by itself."""
 
 Span = Annotated[timedelta, Field(gt=timedelta(0), le=LONGEST)]
 Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
@@ -317,6 +321,12 @@ class DetectorSet(Strict):
         ge=timedelta(0),
         le=PENDING_MAX,
         description="So long points are pending that a detector elsewhere could hold; 0: not.",
+    )
+    release_after: timedelta = Field(
+        timedelta(0),
+        ge=timedelta(0),
+        le=RELEASE_MAX,
+        description="A flag that nobody has decided on for so long is released; 0: never.",
     )
     detectors: tuple[Detector, ...] = Field((), max_length=100)
     allow: tuple[Listed, ...] = Field((), max_length=1_000)

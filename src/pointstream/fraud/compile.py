@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Final
 
@@ -75,6 +76,8 @@ def compile_detector_set(detector_set: DetectorSet) -> CompiledDetectorSet:
         tuple(each for each in steps if each is not None),
     )
 
+
+_MS: Final = timedelta(milliseconds=1)
 
 _MONEY: Final = {
     "order.paid": "paid_minor",
@@ -196,6 +199,13 @@ class Watchers:
         """What other keys than the member count."""
         self.waits: Final = compile_waits(one for one, _ in there)
         """For how long points are pending that somebody elsewhere could hold, by type of event."""
+        self.release_ms: Final[Mapping[str, int]] = {
+            source.id: one.release_after // _MS
+            for one, _ in there
+            for source in one.detectors
+            if one.release_after
+        }
+        """By detector, after how long a flag is released on which nobody has decided."""
         self.allow: Final = Lists([each for one, _ in there for each in one.allow])
         self.deny: Final = Lists([each for one, _ in there for each in one.deny])
         self.denying: Final = max((one.version for one, _ in there if one.deny), default=0)

@@ -40,6 +40,7 @@ __all__ = [
     "flag_review",
     "flag_reviewed",
     "reviewed",
+    "time_limit_reached",
 ]
 
 FLAG_REVIEW: Final = "flag.review"
@@ -49,6 +50,9 @@ FLAG_REVIEWED: Final = "flag.reviewed"
 _RELEASED: Final = "released"
 _REJECTED: Final = "rejected"
 _REASON_SHOWN: Final = 150
+_TIME_LIMIT: Final = "time limit"
+_NOBODY: Final = "nobody has decided"
+"""Who releases a flag, and why, when its time is over."""
 _ALREADY: Final = {
     _RELEASED: Reason.FLAG_ALREADY_RELEASED,
     _REJECTED: Reason.FLAG_ALREADY_REJECTED,
@@ -131,6 +135,26 @@ def flag_reviewed(book: Book, message: Message, source: Source) -> Decision:
     else:
         book.answer(account.member, answer)
     return Decision(_OUTCOMES[review["type"]] if reason is None else Outcome(reason))
+
+
+def time_limit_reached(book: Book, what: bytes, due_ms: int) -> Decision | None:
+    """Release a flag on which nobody has decided; None if it has ended. `what` names it."""
+    owner, _, flag_id = what.decode().partition("\0")
+    if not has_flag(book, owner, flag_id):
+        return None
+    review = {
+        "event_id": f"{_TIME_LIMIT.replace(' ', '-')}-{flag_id}",
+        "type": "review.release",
+        "occurred_ms": due_ms,
+        "actor_id": _TIME_LIMIT,
+        "role": Role.SYSTEM.value,
+        "reason": _NOBODY,
+        "member_id": owner,
+    }
+    cause = Cause.timer(owner.encode(), "timer.review.release", due_ms)
+    cause.actor_id, cause.reason = _TIME_LIMIT, _NOBODY
+    _end(book, owner, flag_id, review, cause)
+    return Decision(Outcome.FLAG_RELEASED)
 
 
 _OUTCOMES: Final = {

@@ -50,6 +50,8 @@ __all__ = [
     "hold_back",
     "owner_key",
     "raise_flag",
+    "time_limit_of",
+    "time_limit_timer",
 ]
 
 FLAG_RAISED: Final = "flag.raised"
@@ -60,8 +62,9 @@ NAMED_PER_RECORD: Final = 500
 _HOUR_S: Final = 3_600
 _TEXT_MOST: Final = 500
 _RELEASED: Final = "released"
-_ACTION: Final = 2
-"""The place of a flag's action in its value."""
+_ACTION, _DUE = 2, 10
+"""The places of a flag's action and time limit in its value; the latter is there if it has one,
+before the numbers of its events and of those that were told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +137,11 @@ def raise_flag(book: Book, suspicion: Suspicion) -> None:
     key = open_flag_key(owner.encode(), flag_id)
     value = book.state.get(key)
     known, told = 0, 0
-    if value is not None:
+    if value is None:
+        due_ms = _limit_time(book, owner, flag_id, suspicion)
+    else:
         *row, known, told = decode_list(value)
+        due_ms = time_limit_of(row)
         action = stronger(FlagAction(row[_ACTION]), suspicion.action)
         suspicion = replace(suspicion, action=action)
     joined = False
@@ -164,10 +170,34 @@ def raise_flag(book: Book, suspicion: Suspicion) -> None:
         suspicion.window_seconds,
         suspicion.explanation,
         suspicion.occurred_ms,
+        *((due_ms,) if due_ms else ()),
         known,
         told_now,
     ]
     book.state.put(key, encode_list(row))
+
+
+def time_limit_of(row: list[Any]) -> int:
+    """Return when an open flag is released if nobody has decided; 0 for never.
+
+    `row` is its value, with or without what follows that moment.
+    """
+    return int(row[_DUE]) if len(row) in (_DUE + 1, _DUE + 3) else 0
+
+
+def time_limit_timer(owner: str, flag_id: str) -> bytes:
+    """Return what the timer of a flag's time limit names."""
+    return b"f%b\0%b" % (owner.encode(), flag_id.encode())
+
+
+def _limit_time(book: Book, owner: str, flag_id: str, suspicion: Suspicion) -> int:
+    """Set the timer that releases a new flag; return when it rings, 0 for never."""
+    release_ms = book.detectors.at(suspicion.occurred_ms).release_ms.get(suspicion.detector, 0)
+    if not release_ms:
+        return 0
+    due_ms = book.now_ms + release_ms
+    book.timers.put(due_ms, time_limit_timer(owner, flag_id))
+    return due_ms
 
 
 def _flag_of(book: Book, suspicion: Suspicion) -> str | None:

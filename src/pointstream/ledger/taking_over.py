@@ -20,6 +20,7 @@ from pointstream.ledger.paying import count_moved_day
 from pointstream.ledger.referring import join_family
 from pointstream.ledger.shares import decode_share, put_share, share_of, stronger
 from pointstream.ledger.state import merged_key, profile_key, under_way_key
+from pointstream.ledger.suspicion import time_limit_of, time_limit_timer
 from pointstream.ledger.watching import join_watch
 
 __all__ = ["REMEMBERED", "remember"]
@@ -52,7 +53,11 @@ def _share(arrival: Arrival, rest: bytes, value: bytes) -> None:
 
 def _open_flag(arrival: Arrival, rest: bytes, value: bytes) -> None:
     """Own a flag, or what it knows of a member, from now on; an id names one flag only."""
-    arrival.book.state.put(b"f%b\0%b" % (arrival.account.member, rest), value)
+    book, member = arrival.book, arrival.account.member
+    book.state.put(b"f%b\0%b" % (member, rest), value)
+    due_ms = 0 if b"\0" in rest else time_limit_of(decode_list(value))
+    if due_ms:
+        book.timers.put(due_ms, time_limit_timer(member.decode(), rest.decode()))
 
 
 def _line(arrival: Arrival, rest: bytes, value: bytes) -> None:

@@ -19,6 +19,7 @@ from pointstream.ledger.holds import hold_timed_out
 from pointstream.ledger.parking import give_up
 from pointstream.ledger.reminders import remind
 from pointstream.ledger.resyncing import resync_on
+from pointstream.ledger.reviewing import time_limit_reached
 from pointstream.ledger.rulebook import drop_old_versions
 from pointstream.ledger.state import NEVER
 from pointstream.ledger.tiers import review
@@ -35,6 +36,8 @@ def ring(book: Book, what: bytes, due_ms: int) -> Decision | None:
         return hold_timed_out(book, what[1:], due_ms)
     if what[:1] == b"v":
         return consent_never_came(book, what[1:])
+    if what[:1] == b"f":
+        return time_limit_reached(book, what[1:], due_ms)
     if what[:1] == b"j":
         return walk_on(book, walks_of(book.programme), what[1:], due_ms)
     if what[:1] == b"k":
