@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,9 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from pointstream.operations.broker.config import log_properties
-from pointstream.operations.broker.install import java_executable
-from pointstream.operations.broker.jars import bring_jars
+from pointstream.operations.broker.install import java_executable, missing_for_kafka
+from pointstream.operations.broker.jars import bring_jars, jars_installed
 from pointstream.operations.processes import ends_with_parent
 
 from .postgres import Postgres, port_to_keep
@@ -25,10 +28,19 @@ __all__ = ["CONNECTORS", "DEPLOY", "Connect"]
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy" / "connect"
 CONNECTORS = ("balance-changes", "crm-sync", "mall-sync")
 
+_POM = DEPLOY / "pom.xml"
 _JARS = Path(__file__).resolve().parents[3] / ".cache" / "connect"
 _START_SECONDS = 60.0
 #: What a test on one machine may have otherwise than a deployment: it is to be up soon.
 _QUICK_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx384m", "-Xshare:auto")
+
+
+def _missing() -> list[str]:
+    if missing := missing_for_kafka():
+        return missing
+    if shutil.which("mvn") or jars_installed(_POM, _JARS):
+        return []
+    return ["Maven (mvn) is not installed; it brings Kafka Connect's jars."]
 
 
 class Connect:
@@ -50,7 +62,9 @@ class Connect:
         connectors: Iterable[str] = CONNECTORS,
         changes: Mapping[str, str] | None = None,
     ) -> None:
-        bring_jars(DEPLOY / "pom.xml", _JARS, "Kafka Connect", lambda text: None)
+        if missing := _missing():
+            pytest.skip(" ".join(missing))
+        bring_jars(_POM, _JARS, "Kafka Connect", lambda text: None)
         directory.mkdir(parents=True)
         self._log = directory / "connect.log"
         self._address = f"http://127.0.0.1:{port_to_keep()}"
