@@ -29,7 +29,7 @@ from pointstream.operations.programme import load_programme
 from pointstream.rules.compile import CompiledProgramme, compile_programme
 
 START_MS = 1_772_380_800_000
-_CLERK = {"actor": {"id": "clerk", "role": "head_office"}, "reason": "asked"}
+CLERK = {"actor": {"id": "clerk", "role": "head_office"}, "reason": "asked"}
 
 
 def archive_of(driver: EngineTestDriver, directory: Path) -> Archive:
@@ -126,7 +126,7 @@ def a_life(seed: int, *, events: int, members: int = 40) -> list[Happening]:
         }
         topic = topic_of_type(kind)
         if topic == "commands":
-            body = {**_CLERK, **body}
+            body = {**CLERK, **body}
         life.append((at_ms, topic, member.encode(), orjson.dumps(body)))
     for at_ms in range(START_MS + 3_600_000, START_MS + 6 * 86_400_000, 28_800_000):
         life.append((at_ms, "review", dice.choice([b"release", b"reject"]), b""))
@@ -178,6 +178,16 @@ def a_programme() -> CompiledProgramme:
     fields["ladders"][0] |= {"window": {"kind": "rolling", "days": 4}, "grace": "P1D"}
     fields["limits"]["head_office"]["adjust"] = 1_000
     fields["hold_time"] = "P2D"
+    fields["rule_sets"][0]["rules"] += [
+        {
+            "id": "from-the-budget",
+            "kind": "order_bonus",
+            "points": 3,
+            "min_minor": 100,
+            "budget": fields["budgets"][0]["id"],
+            "when": {"field": "spend_minor", "days": 3, "ge": 100},
+        }
+    ]
     fields["clear_outs"] = [
         {
             "id": "now",
@@ -253,7 +263,7 @@ def _review(driver: EngineTestDriver, at_ms: int, verdict: str) -> tuple[str, by
         if flag["state"] == "raised":
             member = min(flag["member_ids"])
             body = {
-                **_CLERK,
+                **CLERK,
                 "event_id": f"review-{at_ms}",
                 "type": f"review.{verdict}",
                 "member_id": member,

@@ -5,7 +5,13 @@ import pytest
 
 from pointstream.engine import StateBarred, StateTooNew
 from pointstream.engine.driver import EngineTestDriver
-from pointstream.engine.formats import BARRED_KEY, FORMAT_KEY, Formats, marked_format
+from pointstream.engine.formats import (
+    BARRED_KEY,
+    FORMAT_KEY,
+    ORIGIN_KEY,
+    Formats,
+    marked_format,
+)
 from pointstream.engine.log import Transaction
 from pointstream.engine.records import Target
 
@@ -109,3 +115,27 @@ def test_a_form_that_could_not_be_read_is_never_written() -> None:
     """A mistake in a release shows at its start."""
     with pytest.raises(ValueError, match="format 3"):
         Formats(frozenset({1, 2}), 3)
+
+
+def test_a_local_state_of_another_origin_is_thrown_away(deployment: Deployment) -> None:
+    """Topics are made anew from a backup under the same name: the position of a local state lies
+    within the new changelog, and would leave out what stands before it."""
+    deployment.live(OLD)
+    deployment.live(OLD)
+    driver = deployment.driver
+    driver.crash()
+    broker = driver.broker
+    for number in range(2):
+        target = Target("changelog", number)
+        pairs = sorted(driver._stores[number].data.items())
+        # On the disk is a state that went another way since the backup.
+        driver._stores[number].data.update({key: b"900" for key, _ in pairs if key[:1] == b"n"})
+        broker.topics[target] = []
+        broker.append(target, ORIGIN_KEY, b"a-backup")
+        for key, value in pairs:
+            broker.append(target, key, value)
+        for _ in range(50):
+            broker.append(target, b"other", b"1")
+            broker.append(target, b"other", None)
+    deployment.live(OLD)
+    assert counted_once(driver)
