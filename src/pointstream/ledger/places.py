@@ -86,7 +86,7 @@ FATES: Final[dict[bytes, Fate]] = {
 """By kind of key; timers (`t`) go by what they are for."""
 
 TIMER_FATES: Final[dict[bytes, Fate]] = {
-    **{bytes([kind]): Fate.MOVES for kind in b"ahpv"},
+    **{bytes([kind]): Fate.MOVES for kind in b"afhpv"},
     **{bytes([kind]): Fate.COPIED for kind in b"0jk"},
     b"1": Fate.AWAITED,
 }
