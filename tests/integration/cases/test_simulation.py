@@ -78,7 +78,9 @@ def test_a_simulation_tells_the_difference_and_leaves_production_alone(
     detector |= {"within": "PT1H", "action": "hold"}
     watch.write_text(json.dumps({"id": "watch", "version": 1, "detectors": [detector]}))
     flagged = run(club, "fraud", "backtest", str(watch), *since, "--json")
-    flags = run(club, "fraud", "backtest", str(watch), *since)
+    cold = run(club, "fraud", "backtest", str(watch), *since, "--cold", "--json")
+    drawn = tmp_path / "watch.html"
+    flags = run(club, "fraud", "backtest", str(watch), *since, "--html", str(drawn))
 
     assert nothing.exit_code == double.exit_code == table.exit_code == 0, nothing.output
     told: dict[str, Any] = json.loads(nothing.stdout)
@@ -103,6 +105,9 @@ def test_a_simulation_tells_the_difference_and_leaves_production_alone(
         two: (77, 187),
     }
     assert "byte for byte" in table.stdout
+    assert json.loads(flagged.stdout)["windows_counted_from"] < rfc3339(between_ms)
+    assert "Windows were counted from" in flags.stdout
+    assert "What watch version 1 would have flagged" in drawn.read_text()
     assert "by spend" in table.stdout or "earned by" in table.stdout
     assert written(club) == before
 
@@ -110,7 +115,9 @@ def test_a_simulation_tells_the_difference_and_leaves_production_alone(
     told = json.loads(flagged.stdout)
     assert told["sound"]
     assert told["flags"] == {"was": 0, "would_be": 1, "both": 0, "new": 1, "gone": 0}
-    assert told["points_held"] == {"was": 0, "would_be": 50}
+    # The order before the span is within the hour: it is evidence, too, unless nobody counts it.
+    assert told["points_held"] == {"was": 0, "would_be": 150}
+    assert json.loads(cold.stdout)["points_held"] == {"was": 0, "would_be": 50}
     assert [each["entity_id"] for each in told["new"]] == [one]
     assert "new: only the candidate flags" in flags.stdout
     assert told["new"][0]["explanation"][:20] in flags.stdout
