@@ -27,7 +27,7 @@ class World:
 
     def __init__(self, wire: Wire, connect: Connect, database: Postgres) -> None:
         self.put, self.put_raw = wire.put, wire.put_raw
-        self.rows, self.change = database.rows, database.change
+        self.rows, self.change, self.run = database.rows, database.change, database.run
         self.connect = connect
 
     def until(self, query: str, *wanted: object) -> None:
@@ -98,6 +98,16 @@ def test_an_entry_that_comes_twice_is_one_row(world: World) -> None:
 
     world.until("SELECT seq FROM balance_changes WHERE member_id = 'm-twice' ORDER BY seq", 1, 2, 3)
     assert not world.rows("SELECT * FROM missing_entries WHERE member_id = 'm-twice'")
+
+
+def test_the_tables_can_be_made_again_over_what_is_there(world: World) -> None:
+    """As each new version does: rows stay, and the sink goes on."""
+    world.put("balance-changes", _entry("m-again", 1))
+    world.until("SELECT seq FROM balance_changes WHERE member_id = 'm-again'", 1)
+    world.run(DEPLOY / "tables.sql", DEPLOY / "views.sql")
+    world.put("balance-changes", _entry("m-again", 2))
+
+    world.until("SELECT seq FROM balance_changes WHERE member_id = 'm-again' ORDER BY seq", 1, 2)
 
 
 def test_a_missing_entry_is_found_by_the_view(world: World) -> None:
