@@ -10,7 +10,6 @@ Ends with 1 when watching takes more than a quarter of the throughput: of the wo
 """
 
 import argparse
-import gc
 import json
 import statistics
 import sys
@@ -28,6 +27,7 @@ from pointstream.engine import Output, Record, State
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.ledger import Ledger
 from pointstream.operations.broker import broker_for_run
+from pointstream.operations.garbage import collect_seldom
 from pointstream.operations.generate import Generated, StreamPlan, generate
 from pointstream.operations.placement import partition_of
 from pointstream.operations.programme import load_programme
@@ -129,8 +129,7 @@ def run(events: int) -> dict[str, float]:
             name: Job(programme, Path(directory, name))
             for name, programme in (("off", blind), ("on", watched))
         }
-        gc.collect()
-        gc.freeze()
+        collect_seldom()
         for first in range(0, len(stream), BATCH):
             for job in jobs.values():
                 job.take(stream[first : first + BATCH])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.console import Console
 from pointstream.agents.replaying import replaying_jobs
 from pointstream.engine.topics import ensure_topics
 from pointstream.operations.broker import broker_for_run
+from pointstream.operations.garbage import collect_seldom
 from pointstream.operations.generate import generate
 from pointstream.operations.programme import load_programme
 from pointstream.operations.reading import CommittedReader
@@ -40,8 +40,7 @@ async def replayed(settings: Settings, events: int) -> Simulation:
 
     jobs = replaying_jobs(settings.topic_prefix, settings.app_id)
     # As `rules simulate` does it, and the worker.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collect_seldom()
     async with CommittedReader(settings.bootstrap_servers, fetch_bytes=4 << 20) as reader:
         return await simulate(reader, settings.topic_prefix, plan, jobs)
 

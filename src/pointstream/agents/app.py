@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -34,6 +33,7 @@ from pointstream.ledger import Ledger
 from pointstream.ledger.codec import READS
 from pointstream.operations.access import LACKS_RIGHTS, AccessError, access_of, refusal_of
 from pointstream.operations.build import program_version
+from pointstream.operations.garbage import collect_seldom
 from pointstream.operations.logs import configure_logs
 from pointstream.operations.metrics import Counts, Metrics
 from pointstream.operations.premises import PremisesError, claim_directory, require_free_port
@@ -282,10 +282,7 @@ def _run(
     processors: Callable[[int], Processor],
     metrics: Metrics,
 ) -> int:
-    # What is loaded by now stays; what a batch leaves behind has no cycles. Collecting at Python's
-    # default pace takes a quarter of the time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collect_seldom()
     try:
         asyncio.run(_prepare(settings))
     except TopicDifferencesError as error:

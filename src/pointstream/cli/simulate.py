@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import re
 import sys
 import time
@@ -43,6 +42,7 @@ from pointstream.contracts.wire import epoch_ms
 from pointstream.engine import StoreUnavailable
 from pointstream.operations.access import access_of
 from pointstream.operations.documents import DocumentInvalid, read_text
+from pointstream.operations.garbage import collect_seldom
 from pointstream.operations.reading import CommittedReader
 from pointstream.operations.rulecheck import check_rule_files
 from pointstream.operations.rulefiles import highest, read_rule_file
@@ -173,9 +173,7 @@ def run_simulation(settings: Settings, plan: Plan, *, quiet: bool) -> Simulation
     """Simulate, with a bar unless `quiet`; ends where it cannot be done."""
     # What the job logs (a rule set that was set aside) is no part of the answer.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-    # As in a worker: what a record leaves behind has no cycles.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collect_seldom()
     try:
         return asyncio.run(_simulate(settings, plan, quiet=quiet))
     except (NothingRecorded, ReplayFailed) as error:
