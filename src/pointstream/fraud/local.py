@@ -389,13 +389,13 @@ class RefundLoop(Local):
         source = self._source
         if (
             seen.returned is None
-            or len(watch.rest.returns) < source.limit
+            or len(watch.rest_as_is.returns) < source.limit
             or not self._fits(seen.refunded_percent, seen.at_ms - seen.paid_ms)
         ):
             return None
         rows = [
             row
-            for row in watch.rest.returns
+            for row in watch.rest_as_is.returns
             if row[1] != seen.returned and self._fits(row[PERCENT], row[AFTER_MS])
         ]
         times = [row[0] for row in rows]

@@ -88,9 +88,9 @@ def tell(
     It goes to the owner of the device, or of the network of the address: `wanted_by`.
     """
     at_ms: int = row[AT]
-    if watch.has_rest and watch.rest.asked:
+    if watch.has_rest and (asked := watch.rest_as_is.asked):
         by = wanted_by(watch, name)
-        if at_ms < watch.rest.asked.get(by, 0):
+        if at_ms < asked.get(by, 0):
             return Telling([_appearance(watch, member_id, name, row)], 0)
     for burst in counted.bursts:
         if _bursts(watch, name, at_ms, burst, counted.types):

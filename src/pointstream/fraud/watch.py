@@ -123,7 +123,8 @@ class Watch:
         self.counts: dict[str, list[int]] = {}
         """By what is counted: numbers of buckets, in rising order, each followed by its sum."""
         self._rest: Rest | None = None
-        self._rest_body = b""
+        self._rest_body: bytes | None = b""
+        """`rest` as it is stored; None if it is to be encoded anew."""
         self._body = b""
 
     @classmethod
@@ -138,7 +139,14 @@ class Watch:
 
     @property
     def rest(self) -> Rest:
-        """What few members have; to be asked for where it is needed only."""
+        """What few members have, to be changed; to be asked for where it is needed only."""
+        rest = self.rest_as_is
+        self._rest_body = None
+        return rest
+
+    @property
+    def rest_as_is(self) -> Rest:
+        """The same, to be looked at: it is not encoded anew."""
         if self._rest is None:
             self._rest = Rest(*loads(self._rest_body)) if self._rest_body else Rest()
         return self._rest
@@ -146,17 +154,16 @@ class Watch:
     @property
     def has_rest(self) -> bool:
         """Whether there is anything in `rest`."""
-        rest = self._rest
-        # Not whether it was looked at: one that was read anew would not know of that.
-        return self._rest_body != b"" if rest is None else _there(rest)
+        # Not whether it was asked for: one that was read anew would not know of that.
+        return self._rest_body != b"" if self._rest_body is not None else _there(self.rest_as_is)
 
     def body(self) -> bytes:
         """Return what `of_body` makes this of again, and keep no more than that until `open`."""
-        rest = self._rest
-        if rest is not None:
+        if self._rest_body is None:
+            rest = self.rest_as_is
             listed = [rest.returns, rest.told, rest.asked]
             self._rest_body = dumps(listed) if _there(rest) else b""
-            self._rest = None
+        self._rest = None
         main = dumps([self.rows, self.devices, self.addresses, self.counts])
         self._body = b"%b\n%b" % (main, self._rest_body)
         del self.rows, self.devices, self.addresses, self.counts
@@ -189,13 +196,14 @@ class Watch:
     def add_return(self, returned: Row, now_ms: int, keep_ms: int) -> None:
         """Note a returned order; one that was given back in parts is known by the last part."""
         before_ms = now_ms - keep_ms - LATE_MS
+        rest = self.rest
         returns = [
             known
-            for known in self.rest.returns
+            for known in rest.returns
             if known[1] != returned[1] and (known[0] >= before_ms or known[-1] >= before_ms)
         ]
         insort(returns, returned, key=_time)
-        self.rest.returns = returns[-RETURNS_MAX:]
+        rest.returns = returns[-RETURNS_MAX:]
 
     def see_device(self, device: str, at_ms: int) -> None:
         """Note a device."""

@@ -107,17 +107,24 @@ def refer(
     _put(book, member, family, book.now_ms)
 
 
-def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: int) -> None:
-    """Mind a device of a referrer or referee; of other members nothing is read."""
-    told = watch.rest.told
-    rows = told.get("by")
-    if rows:
-        for row in rows:
-            if device in row[3]:
-                _hold_against(book, member_id, row, {device: [at_ms, at_ms]})
+def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: int) -> bool:
+    """Mind a device of a referrer or referee; whether that changed what is remembered."""
+    told = watch.rest_as_is.told
+    shares = any(device in row[3] and not row[4] for row in told.get("by", ()))
     to = told.get("to")
-    if to is None or at_ms - to.get(device, 0) < TOLD_EVERY_MS:
-        return
+    new = to is not None and at_ms - to.get(device, 0) >= TOLD_EVERY_MS
+    if not shares and not new:
+        return False
+    told = watch.rest.told
+    for row in told.get("by", ()):
+        if device in row[3]:
+            _hold_against(book, member_id, row, {device: [at_ms, at_ms]})
+    if new:
+        _tell_device(book, member_id, told["to"], device, at_ms)
+    return True
+
+
+def _tell_device(book: Book, member_id: str, to: dict[str, int], device: str, at_ms: int) -> None:
     to.pop(device, None)
     to[device] = at_ms
     while len(to) > _DEVICES_MAX:

@@ -112,7 +112,7 @@ def _add(
         if len(evidence) > 8 * EVIDENCE_MAX:
             row[2] = _largest(evidence)
         added = True
-    if not added or (watch.has_rest and owner in watch.rest.told.get(_SHOPS, ())):
+    if not added or (watch.has_rest and owner in watch.rest_as_is.told.get(_SHOPS, ())):
         return False
     shops = watch.rest.told.setdefault(_SHOPS, {})
     shops[owner] = at_ms

@@ -43,8 +43,7 @@ def tell_elsewhere(
         refer(book, seen.member_id, watch, event, seen.at_ms)
         changed = True
     if watch.has_rest and watchers.elsewhere.refers and event.device_id is not None:
-        device_seen(book, seen.member_id, watch, event.device_id, seen.at_ms)
-        changed = True
+        changed |= device_seen(book, seen.member_id, watch, event.device_id, seen.at_ms)
     return changed
 
 

@@ -93,7 +93,7 @@ def told_member(book: Book, message: Message, source: Source) -> Decision:
     watch = watch_of(book, member)
     decision = _TO_MEMBER[message.type](book, watch, message)
     # What others tell prolongs nothing: when it came depends on where a batch ended.
-    if watch.until_ms or watch.rest.told or watch.rest.asked:
+    if watch.until_ms or watch.rest_as_is.told or watch.rest_as_is.asked:
         until_ms = watch.until_ms or message.body["now_ms"] + KEPT_MS
         write_watch(book, member, watch, until_ms)
     return decision
