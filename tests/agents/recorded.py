@@ -212,7 +212,7 @@ def apart(rows: list[Any]) -> tuple[list[Any], list[Any]]:
     tallies: dict[tuple[str, str, int], tuple[int, list[Any]]] = {}
     for row in rows:
         value = row[1] or b""
-        if value.startswith(b'{"type":"fraud.noted"'):
+        if b'"type":"fraud.noted"' in value[:40]:
             for note in orjson.loads(value)["body"]["notes"]:
                 if note[1] != "tally":
                     notes.append(note)
