@@ -25,11 +25,13 @@ from pointstream.operations.moving.archive import (
     Archive,
     ArchiveError,
     Content,
+    File,
     FileWriter,
     Frame,
     Manifest,
 )
 from pointstream.operations.moving.quiet import Places, stand_still
+from pointstream.operations.moving.repartition import repartition
 from pointstream.operations.moving.restore import Inputs, NotEmpty, _Restore
 from pointstream.operations.moving.states import POSITIONS_KEY
 from pointstream.operations.reading import CommittedReader
@@ -197,6 +199,15 @@ def test_nobody_else_reads_a_backup(tmp_path: Path) -> None:
     assert len(modes) == 2
 
 
+def test_nobody_else_reads_what_is_shared_out_to_more_partitions(tmp_path: Path) -> None:
+    """It is a copy of everything, too, and it is kept."""
+    out = tmp_path / "after"
+
+    repartition(Archive(tmp_path, manifest()), out, 2, "more.")
+
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+
+
 # --- what is put back ---------------------------------------------------------------------------
 
 
@@ -244,6 +255,24 @@ def begin(tmp_path: Path) -> Written:
 
     asyncio.run(scenario())
     return written
+
+
+def test_what_was_published_before_a_restore_had_ended_is_taken(tmp_path: Path) -> None:
+    """Of an input to which the restore wrote nothing, nothing is passed over."""
+    written = Written()
+    task = restoring(tmp_path, written)
+    rules = File("rules.gz", Content.TAKEN, "rules", 0, 2, "")
+    task._archive.manifest.files.append(rules)
+
+    async def end_offsets(places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 3)
+
+    task._raw = cast(Any, SimpleNamespace(end_offsets=end_offsets))
+
+    positions = asyncio.run(task._positions(0))
+
+    assert (positions[ORDERS], positions["points.internal.messages"]) == (0, 0)
+    assert positions["points.rules"] == 3
 
 
 def test_the_same_backup_put_back_twice_has_two_origins(tmp_path: Path) -> None:

@@ -41,7 +41,14 @@ from pointstream.ledger.state import (
     account_key,
 )
 from pointstream.operations.books import EntryBooks
-from pointstream.operations.moving.archive import Archive, ArchiveError, Content, File, FileWriter
+from pointstream.operations.moving.archive import (
+    PRIVATE,
+    Archive,
+    ArchiveError,
+    Content,
+    File,
+    FileWriter,
+)
 from pointstream.operations.moving.backup import CHANGELOG
 from pointstream.operations.moving.states import state_frames
 from pointstream.operations.placement import partition_of
@@ -102,7 +109,7 @@ def repartition(
     """
     require_drained(archive)
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+    directory.mkdir(PRIVATE, parents=True)
     making = _Making(archive, directory, partitions, on_progress)
     try:
         making.place()

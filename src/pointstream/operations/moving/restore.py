@@ -359,7 +359,12 @@ class _Restore:
         for spec in self._specs:
             if self._mirrored(spec):
                 positions[spec.name] = self._mirrored_position(spec, number)
-            elif _is_input(spec):
+            elif not _is_input(spec):
+                continue
+            elif self._archive.manifest.file(Content.TAKEN, spec.suffix, number) is None:
+                # Nothing was written: what is there was published too early, and is to be taken.
+                positions[spec.name] = self._places.begins[spec.name, number]
+            else:
                 # Its true end: the marker of the last transaction may not be written yet, and a
                 # position before a marker is as good as one behind it.
                 place = TopicPartition(spec.name, number)
