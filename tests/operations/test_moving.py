@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,9 +18,9 @@ from pointstream.contracts.topics import topic_specs
 from pointstream.engine.access import Access
 from pointstream.engine.formats import BARRED_KEY, ORIGIN_KEY
 from pointstream.engine.kafka import KafkaPartitionLog
-from pointstream.engine.log import Transaction
+from pointstream.engine.log import Change, Transaction
 from pointstream.engine.store import MemoryStore
-from pointstream.operations.moving import backup, quiet
+from pointstream.operations.moving import backup, expand, quiet
 from pointstream.operations.moving.archive import (
     Archive,
     ArchiveError,
@@ -31,7 +31,7 @@ from pointstream.operations.moving.archive import (
     Manifest,
 )
 from pointstream.operations.moving.quiet import Places, stand_still
-from pointstream.operations.moving.repartition import repartition
+from pointstream.operations.moving.repartition import NotDrained, repartition
 from pointstream.operations.moving.restore import Inputs, NotEmpty, _Restore
 from pointstream.operations.moving.states import POSITIONS_KEY
 from pointstream.operations.reading import CommittedReader
@@ -206,6 +206,46 @@ def test_nobody_else_reads_what_is_shared_out_to_more_partitions(tmp_path: Path)
     repartition(Archive(tmp_path, manifest()), out, 2, "more.")
 
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_is_moved_past_what_was_published_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, late: bool
+) -> None:
+    """Workers of the new place would never see it. The old place stays barred: they may run by now,
+    and only the way back looks whether they do."""
+    bars: list[bool] = []
+
+    async def unchanged(*given: object) -> bool:
+        return True
+
+    async def write(settings: Settings, partitions: int, change: Change) -> None:
+        bars.append(change[1] is not None)
+
+    async def ends(places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return {place: 8 if place[0] == ORDERS else 3 for place in places}
+
+    async def read(topic: str, number: int, *, start: int, end: int) -> AsyncIterator[list[int]]:
+        assert (topic, number, start, end) == (ORDERS, 0, 7, 8)
+        # Else it is a marker.
+        if late:
+            yield [7]
+
+    monkeypatch.setattr(expand, "_unchanged", unchanged)
+    monkeypatch.setattr(expand, "_write", write)
+    reader = _Opened(SimpleNamespace(read=read, ends=ends))
+    monkeypatch.setattr(expand, "CommittedReader", lambda access: reader)
+    archive = Archive(tmp_path, replace(manifest(), positions={"0": {"rules": 3, "orders": 7}}))
+
+    def bar() -> None:
+        asyncio.run(expand._bar(settings(tmp_path), archive, "moved"))
+
+    if late:
+        with pytest.raises(NotDrained, match=r"published on points\.orders meanwhile"):
+            bar()
+    else:
+        bar()
+    assert bars == [True]
 
 
 # --- what is put back ---------------------------------------------------------------------------

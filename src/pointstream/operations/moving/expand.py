@@ -31,7 +31,7 @@ from pointstream.operations.access import access_of
 from pointstream.operations.moving.archive import MANIFEST, Archive, ArchiveError
 from pointstream.operations.moving.backup import CHANGELOG, back_up, cluster_id_of
 from pointstream.operations.moving.quiet import NotQuiet, require_no_workers, stand_still
-from pointstream.operations.moving.repartition import Moved, repartition
+from pointstream.operations.moving.repartition import Moved, NotDrained, repartition
 from pointstream.operations.moving.restore import restore
 from pointstream.operations.moving.verify import Findings, verify
 from pointstream.operations.reading import CommittedReader
@@ -191,6 +191,32 @@ async def _bar(settings: Settings, archive: Archive, why: str) -> None:
     if not await _unchanged(settings, archive, lambda words: None):
         await _write(settings, partitions, (BARRED_KEY, None))
         raise NotQuiet("a worker has run meanwhile: stop all of them, and begin anew")
+    if late := await _published_since(settings, archive):
+        # Nobody would ever take it: the workers of the new place know only the new topics. The bar
+        # stays, for they may run there by now: `take_back` knows.
+        raise NotDrained(
+            f"something was published on {late} meanwhile: keep the publishers away, open the old"
+            " topics with --take-back, start the workers until they have taken it, stop them, and"
+            " begin anew with another --work"
+        )
+
+
+async def _published_since(settings: Settings, archive: Archive) -> str | None:
+    """Return an input of the old place in which something came after the copy, if there is one."""
+    places = {
+        (settings.topic_prefix + suffix, int(number)): position
+        for number, positions in archive.manifest.positions.items()
+        for suffix, position in positions.items()
+    }
+    async with CommittedReader(access_of(settings)) as reader:
+        ends = await reader.ends(places)
+        for (topic, number), position in places.items():
+            # The end may lie behind the markers of a transaction, where there is nothing to take.
+            end = ends[topic, number]
+            if end > position:
+                async for _ in reader.read(topic, number, start=position, end=end):
+                    return topic
+    return None
 
 
 async def _write(settings: Settings, partitions: int, change: Change) -> None:
