@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -110,10 +111,15 @@ class Job:
         return Record(topic, partition, offset, at_ms, key, value, ())
 
 
-def run(events: int) -> dict[str, float]:
+def run(events: int, pending_s: int = 0) -> dict[str, float]:
     """What an event costs with and without detectors, in µs, and what is told because of them."""
     watched = load_programme()
     assert watched.fraud is not None
+    if pending_s:
+        window = {"pending_window": timedelta(seconds=pending_s)}
+        sets = tuple(each.model_copy(update=window) for each in watched.fraud.detector_sets)
+        fraud = watched.fraud.model_copy(update={"detector_sets": sets})
+        watched = watched.model_copy(update={"fraud": fraud})
     blind = watched.model_copy(update={"fraud": None})
     plan = StreamPlan(
         events=events,
@@ -170,8 +176,9 @@ def main() -> int:
     parser.add_argument("--broker", action="store_true", help="a worker on a broker as well")
     parser.add_argument("--rounds", type=int, default=3, help="with --broker; after a warm-up")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--pending", type=int, default=0, help="seconds of a pending window")
     chosen = parser.parse_args()
-    results = run(chosen.events)
+    results = run(chosen.events, chosen.pending)
     if chosen.broker:
         results |= on_a_broker(chosen.events, chosen.rounds)
     if chosen.json:
