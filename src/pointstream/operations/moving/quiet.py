@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaError, for_code
 
 from pointstream.contracts.topics import topic_specs
 from pointstream.engine.access import Access
@@ -56,23 +56,26 @@ async def require_no_workers(
     await admin.start()
     try:
         while True:
-            (answer,) = await admin.describe_consumer_groups([settings.app_id])
-            group = answer.to_object()["groups"][0]
-            error = for_code(group["error_code"])
             late = time.monotonic() > deadline
-            if group["error_code"]:
+            try:
+                (answer,) = await admin.describe_consumer_groups([settings.app_id])
+                group = answer.to_object()["groups"][0]
+                if group["error_code"]:
+                    raise for_code(group["error_code"])(f"the group {settings.app_id}")
+            except KafkaError as error:
                 # On a fresh cluster nobody coordinates groups until the first one asks.
                 if not error.retriable or late:
-                    raise error(f"the group {settings.app_id}")
-            elif not group["members"] and group["state"] in _NO_GROUP:
+                    raise
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            if not group["members"] and group["state"] in _NO_GROUP:
                 return
-            elif late:
+            if late:
                 raise NotQuiet(
                     f"{len(group['members'])} workers are in the group {settings.app_id}: stop all"
                     " of them first"
                 )
-            else:
-                on_waiting(f"waiting for {len(group['members'])} workers to leave the group")
+            on_waiting(f"waiting for {len(group['members'])} workers to leave the group")
             await asyncio.sleep(_LOOK_SECONDS)
     finally:
         await admin.close()

@@ -91,7 +91,8 @@ async def restore(
         settings.topic_prefix + CHANGELOG,
         access.security,
     )
-    work = archive.directory / ".restore"
+    # Not beside the backup, which may lie where nothing can be written.
+    work = settings.data_dir / ".restore"
     raw: AIOKafkaConsumer = access.consumer(isolation_level="read_uncommitted")
     try:
         async with CommittedReader(access, fetch_bytes=4 << 20) as reader:
