@@ -96,7 +96,11 @@ async def stand_still(
     await require_no_workers(access, settings, on_waiting=on_waiting)
     topics = [spec.name for spec in topic_specs(settings.topic_prefix)]
     places = [TopicPartition(topic, number) for topic in topics for number in partitions]
-    raw: AIOKafkaConsumer = access.consumer(isolation_level="read_uncommitted")
+    raw: AIOKafkaConsumer = access.consumer(
+        isolation_level="read_uncommitted",
+        # For each of the topics it waits so long once, until it knows who leads it.
+        retry_backoff_ms=20,
+    )
     await raw.start()
     try:
         async with CommittedReader(access) as reader:

@@ -93,7 +93,11 @@ async def restore(
     )
     # Not beside the backup, which may lie where nothing can be written.
     work = settings.data_dir / ".restore"
-    raw: AIOKafkaConsumer = access.consumer(isolation_level="read_uncommitted")
+    raw: AIOKafkaConsumer = access.consumer(
+        isolation_level="read_uncommitted",
+        # For each of the topics it waits so long once, until it knows who leads it.
+        retry_backoff_ms=20,
+    )
     try:
         async with CommittedReader(access, fetch_bytes=4 << 20) as reader:
             await raw.start()
