@@ -167,7 +167,8 @@ class KafkaPartitionLog:
         begin = (await self._reader.beginning_offsets([tp]))[tp]
         if begin >= (await self._reader.end_offsets([tp]))[tp]:
             return None
-        consumer = self._cluster.consumer(max_partition_fetch_bytes=4 << 10)
+        # Asked at every take-over with a disk: it must not wait a tenth of a second for the leader.
+        consumer = self._cluster.consumer(max_partition_fetch_bytes=4 << 10, retry_backoff_ms=20)
         consumer.assign([tp])
         await consumer.start()
         try:
