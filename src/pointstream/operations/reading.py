@@ -6,7 +6,8 @@ Ends are *positions*: an offset in the log may be a transaction's marker that no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from aiokafka import TopicPartition
@@ -18,6 +19,7 @@ __all__ = ["CommittedReader", "NoTopicsError", "Record"]
 
 # So many records are read in about the time that a seek takes.
 _WORTH_A_SEEK = 2_000
+_PATIENCE_SECONDS = 0.5
 
 
 class NoTopicsError(Exception):
@@ -69,7 +71,7 @@ class CommittedReader(AsyncLifetime):
         if self._consumer is None:
             return
         try:
-            await self._consumer.stop()
+            await _ended(self._consumer.stop())
         finally:
             await self._client.close()
 
@@ -161,6 +163,19 @@ class CommittedReader(AsyncLifetime):
         while True:
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
             yield [record for records in fetched.values() for record in records]
+
+
+async def _ended(stopping: Coroutine[Any, Any, None]) -> None:
+    """Wait until a consumer has stopped, asking again as long as it takes.
+
+    Its fetcher swallows the cancellation that ends it when it is just turning to what was assigned
+    last, as it is where there was nothing to read; it would then never end.
+    """
+    task = asyncio.ensure_future(stopping)
+    while not (await asyncio.wait({task}, timeout=_PATIENCE_SECONDS))[0]:
+        task.cancel()
+    if not task.cancelled():
+        task.result()
 
 
 def _runs(offsets: Sequence[int]) -> Iterable[list[int]]:
