@@ -7,6 +7,11 @@ states of their own; the figure is the processor time of a batch. Kafka is left 
 `--broker` measures it as well: one worker on a real broker, with and without detectors in turn.
 Ends with 1 when watching takes more than a quarter of the throughput: of the worker's with
 `--broker`, else of the job's.
+
+The stream is of four weeks and published within seconds. With the programme's `clock: events` time
+goes by in it as it does where events come as they happen, and that is what the limit is for. By the
+broker's clock all of it is a backlog: each event is days late, what is late is remembered from when
+it came, and so members remember four weeks at once and not two days. That is measured beside it.
 """
 
 import argparse
@@ -23,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pointstream.agents.processor import PointsProcessor
-from pointstream.contracts.programme import Programme
+from pointstream.contracts.programme import Clock, Programme
 from pointstream.engine import Output, Record, State
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.ledger import Ledger
@@ -150,23 +155,39 @@ def run(events: int, pending_s: int = 0) -> dict[str, float]:
     return results
 
 
-def on_a_broker(events: int, rounds: int) -> dict[str, float]:
-    """Events a second of one worker, with and without detectors; medians of rounds in turn."""
-    rates: dict[str, list[float]] = {"off": [], "on": []}
+def on_a_broker(events: int, rounds: int) -> dict[str, list[float]]:
+    """Events a second of one worker, with and without detectors, in rounds in turn.
+
+    `off` and `on` live, in the time of the events; `backlog_off` and `backlog_on` all of it late.
+    """
+    watched = load_programme()
+    blind = watched.model_copy(update={"fraud": None})
+    live = {"clock": Clock.EVENTS}
+    programmes = {
+        "off": blind.model_copy(update=live),
+        "on": watched.model_copy(update=live),
+        "backlog_off": blind,
+        "backlog_on": watched,
+    }
+    rates: dict[str, list[float]] = {what: [] for what in programmes}
     with tempfile.TemporaryDirectory(prefix="pointstream-bench-") as name:
-        watched = Path(name) / "watched.yaml"
-        watched.write_text(load_programme().model_dump_json(), encoding="utf-8")
+        files = {what: Path(name) / f"{what}.yaml" for what in programmes}
+        for what, programme in programmes.items():
+            files[what].write_text(programme.model_dump_json(), encoding="utf-8")
         with broker_for_run(say=lambda text: print(text, file=sys.stderr)) as broker:
             bench = Bench(broker.bootstrap_servers, events, Path(name))
             # The first round warms the broker up.
             for number in range(rounds + 1):
-                for what, programme in (("off", None), ("on", watched)):
-                    rate, _ = bench.pointstream(programme)
+                for what, file in files.items():
+                    rate, _ = bench.pointstream(file)
                     if number:
                         rates[what].append(rate)
-    medians = {what: statistics.median(each) for what, each in rates.items()}
-    told: dict[str, float] = {f"rate_{what}": rate for what, rate in medians.items()}
-    return {**told, "worker_less": 1 - medians["on"] / medians["off"]}
+    return rates
+
+
+def less(rates: dict[str, list[float]], off: str, on: str) -> float:
+    """How much less the median with detectors is, as a share."""
+    return 1 - statistics.median(rates[on]) / statistics.median(rates[off])
 
 
 def main() -> int:
@@ -179,23 +200,35 @@ def main() -> int:
     parser.add_argument("--pending", type=int, default=0, help="seconds of a pending window")
     chosen = parser.parse_args()
     results = run(chosen.events, chosen.pending)
-    if chosen.broker:
-        results |= on_a_broker(chosen.events, chosen.rounds)
+    rates = on_a_broker(chosen.events, chosen.rounds) if chosen.broker else None
     if chosen.json:
-        print(json.dumps(results))
+        print(json.dumps({**results, "rates": rates}))
     else:
+        console = Console()
         table = Table("detectors", "µs an event", "messages an event", "throughput")
         for name in ("off", "on"):
             share = f"{-results['less']:+.1%}" if name == "on" else ""
             messages = f"{results[f'messages_{name}']:.2f}"
             table.add_row(name, f"{results[f'us_{name}']:.1f}", messages, share)
-        Console().print(table)
-        if chosen.broker:
-            print(
-                f"a worker on a broker: {results['rate_off']:,.0f} records/s without,"
-                f" {results['rate_on']:,.0f} with detectors: {-results['worker_less']:+.1%}"
-            )
-    return 0 if results.get("worker_less", results["less"]) <= LIMIT else 1
+        console.print(table)
+        if rates is not None:
+            console.print(_on_a_broker(rates))
+    costs = results["less"] if rates is None else less(rates, "off", "on")
+    return 0 if costs <= LIMIT else 1
+
+
+def _on_a_broker(rates: dict[str, list[float]]) -> Table:
+    table = Table(
+        "a worker on a broker", "records/s without", "with detectors", "throughput", "raw"
+    )
+    for what, off, on in (
+        ("live", "off", "on"),
+        ("a backlog, all of it late", "backlog_off", "backlog_on"),
+    ):
+        medians = (f"{statistics.median(rates[name]):,.0f}" for name in (off, on))
+        raw = "; ".join(", ".join(f"{rate:,.0f}" for rate in rates[name]) for name in (off, on))
+        table.add_row(what, *medians, f"{-less(rates, off, on):+.1%}", raw)
+    return table
 
 
 if __name__ == "__main__":
