@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from pointstream.agents.telling import WorkerLog, address_of
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.engine import Record
-from pointstream.engine.task import Commit
+from pointstream.engine.observing import Commit
 from pointstream.engine.tracing import trace_id_of, trace_of
 from pointstream.ledger import DeadLetter, Ledger, Source
 from pointstream.operations.metrics import Counts

@@ -18,8 +18,9 @@ from aiokafka import TopicPartition
 
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.log import Transaction
+from pointstream.engine.observing import TaskObserver
 from pointstream.engine.store import RocksMemory, RocksStore
-from pointstream.engine.task import PartitionTask, TaskObserver
+from pointstream.engine.task import PartitionTask
 from pointstream.engine.topics import Topic, ensure_topics
 
 from .counting import Counting

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from pointstream.engine import Record
-from pointstream.engine.task import Commit
+from pointstream.engine.observing import Commit
 from pointstream.operations.spans import Spans, spans_wanted
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -20,8 +20,9 @@ from pointstream.engine.app import EXIT_FAULT, StreamApp, StreamSettings
 from pointstream.engine.errors import EngineError, words_of
 from pointstream.engine.formats import Formats
 from pointstream.engine.kafka import Cluster
+from pointstream.engine.observing import Observers, TaskObserver
 from pointstream.engine.runtime import EngineConfig
-from pointstream.engine.task import Guards, Limits, Observers, TaskObserver
+from pointstream.engine.task import Guards, Limits
 from pointstream.engine.topics import (
     TopicDifferencesError,
     TopicsError,

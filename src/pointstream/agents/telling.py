@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pointstream.contracts.fields import Id
 from pointstream.contracts.wire import loads
 from pointstream.engine import InputRecord
-from pointstream.engine.task import Commit, TaskObserver
+from pointstream.engine.observing import Commit, TaskObserver
 from pointstream.engine.tracing import trace_id_of
 from pointstream.ledger import DeadLetter, Source
 from pointstream.operations.metrics import Counts

@@ -20,10 +20,10 @@ from faust.types import ChannelT
 from faust.types.core import OpenHeadersArg
 
 from pointstream.engine.errors import EngineError, HandsOff, words_of
+from pointstream.engine.observing import TaskObserver
 from pointstream.engine.records import Processor
 from pointstream.engine.runtime import Engine, EngineConfig
 from pointstream.engine.tables import TableManager
-from pointstream.engine.task import TaskObserver
 from pointstream.engine.transport import FetchedBatch
 
 __all__ = ["EXIT_FAULT", "EXIT_HANDS_OFF", "BatchSchema", "StreamApp", "StreamSettings"]

@@ -23,9 +23,10 @@ from aiokafka.partitioner import murmur2
 from pointstream.engine.errors import Fenced
 from pointstream.engine.formats import ORIGIN_KEY, Formats
 from pointstream.engine.log import Change, Transaction
+from pointstream.engine.observing import TaskObserver
 from pointstream.engine.records import Header, Processor, Record, Target
 from pointstream.engine.store import MemoryStore
-from pointstream.engine.task import Boundary, Guards, Limits, PartitionTask, TaskObserver
+from pointstream.engine.task import Boundary, Guards, Limits, PartitionTask
 
 __all__ = ["CommitFate", "Crashed", "EngineTestDriver", "MemoryBroker"]
 

@@ -21,9 +21,10 @@ from pointstream.engine.errors import CorruptStore, EngineError
 from pointstream.engine.formats import Formats
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.log import Outlived
+from pointstream.engine.observing import TaskObserver
 from pointstream.engine.records import InputRecord, Processor
 from pointstream.engine.store import RocksMemory, RocksStore
-from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, Shares, TaskObserver
+from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, Shares
 
 __all__ = ["Engine", "EngineConfig", "Overtaken"]
 

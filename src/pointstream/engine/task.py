@@ -31,6 +31,7 @@ from pointstream.engine.errors import PositionGap, StateLost
 from pointstream.engine.formats import BARRED_KEY, FORMAT_KEY, ORIGIN_KEY, Formats
 from pointstream.engine.inbox import Batch, Inbox
 from pointstream.engine.log import Outlived, PartitionLog, Transaction
+from pointstream.engine.observing import Commit, TaskObserver
 from pointstream.engine.positions import agree
 from pointstream.engine.records import InputRecord, Outgoing, Output, Processor, Target
 from pointstream.engine.state import State
@@ -38,14 +39,11 @@ from pointstream.engine.store import Store
 
 __all__ = [
     "Boundary",
-    "Commit",
     "Guards",
     "Limits",
-    "Observers",
     "PartitionTask",
     "Phase",
     "Shares",
-    "TaskObserver",
 ]
 
 #: Key of the input positions within the changelog. User keys never begin with this byte.
@@ -110,82 +108,6 @@ class Shares:
         #: One task computes at a time, while the others' transactions are under way.
         self.turn = asyncio.Semaphore(1)
         self.batches = asyncio.Semaphore(batches)
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One batch that is committed and stored, as an observer is told of it; times in seconds."""
-
-    partition: int
-    #: What it took, in the order taken.
-    records: Sequence[InputRecord]
-    #: How many records it sent, without those of changelog and journal.
-    sent: int
-    #: How many keys of the state it wrote.
-    changes: int
-    #: From when the batch was taken until the job was done with it.
-    processing: float
-    #: The Kafka transaction alone.
-    commit: float
-    #: From when the batch was taken until it was in the store.
-    whole: float
-
-
-class TaskObserver:
-    """Told what tasks do, and what becomes of the worker. The base ignores everything.
-
-    Nothing that it is told has any other effect, and what it raises is a fault like any other.
-    """
-
-    def assigned(self, partitions: Sequence[int]) -> None: ...
-
-    def restored(self, partition: int, seconds: float) -> None: ...
-
-    def restoring(self, partition: int, done: int, remaining: int) -> None: ...
-
-    def dropped(self, partition: int, records: int) -> None: ...
-
-    def discarded(self, partition: int, reason: str) -> None: ...
-
-    def committed(self, commit: Commit) -> None: ...
-
-    def failed(self, error: BaseException) -> None:
-        """The process ends with this error."""
-
-
-class Observers(TaskObserver):
-    """Tells several observers, in their order."""
-
-    def __init__(self, *observers: TaskObserver) -> None:
-        self._observers = observers
-
-    def assigned(self, partitions: Sequence[int]) -> None:
-        for observer in self._observers:
-            observer.assigned(partitions)
-
-    def restoring(self, partition: int, done: int, remaining: int) -> None:
-        for observer in self._observers:
-            observer.restoring(partition, done, remaining)
-
-    def restored(self, partition: int, seconds: float) -> None:
-        for observer in self._observers:
-            observer.restored(partition, seconds)
-
-    def dropped(self, partition: int, records: int) -> None:
-        for observer in self._observers:
-            observer.dropped(partition, records)
-
-    def discarded(self, partition: int, reason: str) -> None:
-        for observer in self._observers:
-            observer.discarded(partition, reason)
-
-    def committed(self, commit: Commit) -> None:
-        for observer in self._observers:
-            observer.committed(commit)
-
-    def failed(self, error: BaseException) -> None:
-        for observer in self._observers:
-            observer.failed(error)
 
 
 class PartitionTask:

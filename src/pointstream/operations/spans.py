@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pointstream.engine.observing import Commit, TaskObserver
 from pointstream.engine.records import InputRecord
-from pointstream.engine.task import Commit, TaskObserver
 from pointstream.engine.tracing import trace_of
 from pointstream.operations.build import program_version
 

@@ -25,8 +25,9 @@ from prometheus_client.registry import Collector
 
 from pointstream.contracts.topics import DEFAULT_PREFIX
 from pointstream.contracts.vocabulary import DeadLetterCode
+from pointstream.engine.observing import Commit, TaskObserver
 from pointstream.engine.runtime import Engine
-from pointstream.engine.task import Commit, PartitionTask, Phase, TaskObserver
+from pointstream.engine.task import PartitionTask, Phase
 from pointstream.ledger import Ledger
 from pointstream.ledger.decision import Outcome
 from pointstream.ledger.outstanding import PLACES, decode_outstanding
