@@ -41,6 +41,7 @@ __all__ = [
     "PLACE",
     "PLACES_MAX",
     "POINTS",
+    "REFERRERS_MAX",
     "RETURNS_MAX",
     "ROWS_MAX",
     "SUM_MAX",
@@ -57,6 +58,7 @@ LATE_MS: Final = 86_400_000
 ROWS_MAX: Final = 256
 PLACES_MAX: Final = 16
 RETURNS_MAX: Final = 64
+REFERRERS_MAX: Final = 8
 TOLD_MAX: Final = 4
 
 SUM_MAX: Final = 2**53 - 1
@@ -92,7 +94,8 @@ class Rest:
         """Returned orders: when, what stands for the order, event id, percent, how long after it
         was paid, and when it was taken."""
         self.told: dict[str, Any] = told if told is not None else {}
-        """What others told of this member, or were told: the ledger's `referring`."""
+        """What others told of this member, or were told: the ledger's `referring` and `tallies`.
+        At most `REFERRERS_MAX` referrers, and `PLACES_MAX` of devices and of shops."""
         self.asked: dict[str, int] = asked if asked is not None else {}
         """Which owners want all appearances, and of events up to which time: `presence`."""
 
@@ -283,8 +286,11 @@ class Watch:
             if name == "by":
                 known = {row[0] for row in own}
                 own.extend(row for row in told if row[0] not in known)
+                del own[:-REFERRERS_MAX]
             else:
                 own.update((key, max(at_ms, own.get(key, 0))) for key, at_ms in told.items())
+                while len(own) > PLACES_MAX:
+                    del own[next(iter(own))]
 
 
 def _there(rest: Rest) -> bool:

@@ -35,7 +35,7 @@ from pointstream.fraud.graph import (
     circle_of,
     handed_on,
 )
-from pointstream.fraud.watch import FIRST, LAST, Watch
+from pointstream.fraud.watch import FIRST, LAST, PLACES_MAX, REFERRERS_MAX, Watch
 from pointstream.fraud.words import span
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
@@ -74,8 +74,6 @@ _KEPT_MS: Final = 97 * 86_400_000
 """How long a referral counts: the longest window of a detector, and a week for what is late."""
 
 _MS: Final = timedelta(milliseconds=1)
-_REFERRERS_MAX: Final = 8
-_DEVICES_MAX: Final = 16
 _SUSPICIONS_MAX: Final = 4
 
 
@@ -127,7 +125,7 @@ def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: in
 def _tell_device(book: Book, member_id: str, to: dict[str, int], device: str, at_ms: int) -> None:
     to.pop(device, None)
     to[device] = at_ms
-    while len(to) > _DEVICES_MAX:
+    while len(to) > PLACES_MAX:
         del to[next(iter(to))]
     for referral in _family(book, member_id.encode()).referrals.values():
         if name_of(referral.referee) is not None:
@@ -203,12 +201,12 @@ def _take_devices(book: Book, member_id: str, watch: Watch, body: dict[str, Any]
     if row is None:
         row = [referrer, body["event_id"], body["at_ms"], {}, False]
         rows.append(row)
-        del rows[:-_REFERRERS_MAX]
+        del rows[:-REFERRERS_MAX]
     known = row[3]
     for device, (first_ms, last_ms) in devices.items():
         there = known.pop(device, [first_ms, last_ms])
         known[device] = [min(there[0], first_ms), max(there[1], last_ms)]
-        if len(known) > _DEVICES_MAX:
+        if len(known) > PLACES_MAX:
             del known[next(iter(known))]
     _hold_against(book, member_id, row, _devices(watch))
 

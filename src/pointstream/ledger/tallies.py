@@ -19,7 +19,7 @@ from pointstream.fraud.compile import Watchers
 from pointstream.fraud.elsewhere import Tallied
 from pointstream.fraud.local import measured
 from pointstream.fraud.sighting import Sighting
-from pointstream.fraud.watch import SUM_MAX, Watch
+from pointstream.fraud.watch import PLACES_MAX, SUM_MAX, Watch
 from pointstream.fraud.windows import busiest_run
 from pointstream.fraud.words import amount, span
 from pointstream.ledger.book import Book
@@ -48,8 +48,7 @@ EVIDENCE_BUCKETS: Final = 3
 
 _DAY_MS: Final = 86_400_000
 _SHOPS: Final = "shops"
-_SHOPS_MAX: Final = 16
-"""So many shops and staff a member remembers that may have it in their evidence."""
+"""The shops and staff that a member remembers, for they may have it in their evidence."""
 
 Evidence = list[Any]
 """Amount, member_id, event_id."""
@@ -116,7 +115,7 @@ def _add(
         return False
     shops = watch.rest.told.setdefault(_SHOPS, {})
     shops[owner] = at_ms
-    while len(shops) > _SHOPS_MAX:
+    while len(shops) > PLACES_MAX:
         del shops[next(iter(shops))]
     return True
 
