@@ -11,6 +11,10 @@ import pytest
 
 from pointstream.operations.broker import Broker, broker_for_run
 
+# Tables are as wide as the terminal was when the command line was imported. Whoever does that
+# first, it is one width for all tests.
+os.environ["COLUMNS"] = "200"
+
 _COUNTER = itertools.count(1)
 
 
