@@ -24,8 +24,10 @@ FAULTS: Final = (
     "PositionGap",
     "PositionMismatch",
     "RecordsDeleted",
+    "StateBarred",
     "StateCorrupt",
     "StateLost",
+    "StateTooNew",
     "StoreUnavailable",
 )
 OTHER: Final = "other"
