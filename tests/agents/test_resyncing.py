@@ -135,6 +135,10 @@ def test_one_member_and_one_shop(new_driver: NewDriver, runner: Any) -> None:
     assert driver.run()
     assert [r.key for r in driver.outputs("points.crm-sync")].count(b"m007") >= 2
     assert len(driver.outputs("points.crm-sync")) == before + 1
+    # Its id, too: readers are told to drop no standing by it.
+    *_, known, again = (r for r in driver.outputs("points.crm-sync") if r.key == b"m007")
+    assert "ce_id" in dict(again.headers)
+    assert (again.value, again.headers) == (known.value, known.headers)
 
     ask(driver, "accounts.resync", "shop", home_store_id="s1")
     for step in range(10):
