@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from pointstream.contracts.programme import Programme
+from pointstream.contracts.topics import topic_specs
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.deadletters import (
@@ -22,7 +23,8 @@ from pointstream.operations.deadletters import (
     letter_of,
 )
 from pointstream.operations.reading import Record
-from pointstream.operations.replays import Judge, Marks
+from pointstream.operations.replays import Marks
+from pointstream.operations.verdicts import PUBLISHED_BY, Judge
 
 NOW_MS = 1_793_000_000_000
 SPEND = {"id": "spend", "kind": "spend", "points": 1, "per_minor": 100}
@@ -190,6 +192,26 @@ def test_what_would_be_refused_again_is_known_before(found: Letter, refused: str
 
     assert verdict.impossible is None
     assert (verdict.refused or "").partition(":")[0] == (refused or "")
+
+
+@pytest.mark.parametrize("suffix", sorted(PUBLISHED_BY))
+def test_what_could_take_a_newer_ones_place_is_left_to_its_own_command(suffix: str) -> None:
+    """Whatever else is said of it; what is on any other topic stands beside what came later."""
+    found = letter(headers=why("ruleset_invalid", f"points.{suffix}"), key=b"all")
+
+    verdict = JUDGE(found)
+
+    assert PUBLISHED_BY[suffix] in (verdict.left_out(anyway=False) or "")
+    assert verdict.left_out(anyway=True) is None
+    assert JUDGE(letter()).left_out(anyway=False) is None
+
+
+def test_every_input_that_is_compacted_has_its_command() -> None:
+    """One that is added would else be replayed over what is newer."""
+    specs = topic_specs()
+    compacted = {s.suffix for s in specs if s.direction == "in" and s.cleanup == "compact"}
+
+    assert set(PUBLISHED_BY) == compacted
 
 
 def test_an_input_of_no_topic_of_ours_cannot_be_sent() -> None:

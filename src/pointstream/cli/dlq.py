@@ -46,8 +46,9 @@ from pointstream.operations.deadletters import (
 from pointstream.operations.lettersums import LetterSums, Selection, chosen_letters, select, sum_up
 from pointstream.operations.programme import ProgrammeInvalid, load_programme
 from pointstream.operations.reading import CommittedReader
-from pointstream.operations.replays import Judge, Marks, OvertakenError, Replayer, Sent
+from pointstream.operations.replays import Marks, OvertakenError, Replayer, Sent
 from pointstream.operations.settings import Settings
+from pointstream.operations.verdicts import Judge
 
 __all__ = ["dlq_app"]
 
@@ -62,7 +63,7 @@ SHOW_EXAMPLES = examples(
     "pointstream dlq show 3/41 --raw > record.json",
 )
 REPLAY_EXAMPLES = examples(
-    "pointstream dlq replay --code ruleset_invalid --dry-run",
+    "pointstream dlq replay --code unknown_type --dry-run",
     "pointstream dlq replay --code refund_without_order --topic orders --since 2026-11-01",
     "pointstream dlq replay 3/41 3/44 --yes --json",
     "pointstream dlq replay --all --rate 50 --yes",
@@ -229,7 +230,7 @@ def replay_letters(
         bool, typer.Option("--again", help="Also those that were replayed before.")
     ] = False,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Also what would be refused again, as far as known.")
+        bool, typer.Option("--anyway", help="Also what would be refused again, or could do harm.")
     ] = False,
     rate: Annotated[float, typer.Option("--rate", min=0.1, help="At most so many a second.")] = 200,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -243,8 +244,9 @@ def replay_letters(
     letter, and how often it has been tried. Each is sent once, however often this is run and
     whatever is killed on the way. It counts once, too: what was taken meanwhile under its event_id
     is not taken again, and what is refused again is a dead letter again. What would be refused as
-    it is, by its bytes, its date or the programme's currency, is left out and told. Ends with 1
-    when something was left out.
+    it is, by its bytes, its date or the programme's currency, is left out and told, and so are
+    rule sets, detectors and items: they could take the place of newer ones, and are published
+    anew. Ends with 1 when something was left out.
     """
     settings, told_in = read_settings(bootstrap_servers), zone_named(zone)
     wanted = _wanted(

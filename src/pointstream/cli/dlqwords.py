@@ -13,7 +13,8 @@ from pointstream.cli.output import console, notes
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.deadletters import Letter
 from pointstream.operations.lettersums import LetterSums, Selection
-from pointstream.operations.replays import Sent, Verdict
+from pointstream.operations.replays import Sent
+from pointstream.operations.verdicts import Verdict
 
 __all__ = ["print_letter", "print_selection", "print_sent", "print_sums", "whole_json"]
 
@@ -96,6 +97,8 @@ def print_letter(letter: Letter, verdict: Verdict, sent_at: str | None, zone: tz
 def _verdict_words(verdict: Verdict) -> str:
     if verdict.impossible is not None:
         return f"cannot be made: {verdict.impossible}"
+    if verdict.harmful is not None:
+        return f"could do harm: {verdict.harmful}"
     if verdict.refused is not None:
         return f"would still be refused: {verdict.refused}"
     return "may be taken: nothing in the record is against it; the ledger decides"
@@ -132,6 +135,7 @@ def whole_json(letter: Letter, verdict: Verdict, sent_at: str | None) -> dict[st
         "remedy": letter.remedy,
         "replayed_at": sent_at,
         "would_be_refused": verdict.refused,
+        "could_do_harm": verdict.harmful,
         "cannot_be_replayed": verdict.impossible,
         "key_base64": _base64(letter.key),
         "value_base64": _base64(letter.value),

@@ -74,10 +74,10 @@ REMEDIES: Final[Mapping[DeadLetterCode, str]] = {
     DeadLetterCode.POINTS_OUT_OF_RANGE: "The rules give more points than a wallet can hold:"
     " publish corrected ones for its time, then replay it.",
     DeadLetterCode.ACCOUNT_ERASED: "Nothing: ids of erased members are not used again.",
-    DeadLetterCode.RULESET_INVALID: "What the message names must come into the programme, then"
-    " replay it; or correct the rule set and publish it again.",
-    DeadLetterCode.DETECTORS_INVALID: "What the message names must come into the programme, then"
-    " replay it; or correct the detectors and publish them again.",
+    DeadLetterCode.RULESET_INVALID: "What the message names must come into the programme, or"
+    " the rule set be corrected; then publish it again (pointstream rules publish).",
+    DeadLetterCode.DETECTORS_INVALID: "What the message names must come into the programme, or"
+    " the detectors be corrected; then publish them again (pointstream fraud detectors publish).",
 }
 """What would have to change before a record like it can be taken."""
 

@@ -19,7 +19,8 @@ from pointstream.operations.deadletters import (
     read_letters,
 )
 from pointstream.operations.reading import CommittedReader
-from pointstream.operations.replays import Judge, Marks
+from pointstream.operations.replays import Marks
+from pointstream.operations.verdicts import Judge
 
 __all__ = ["LetterGroup", "LetterSums", "Selection", "chosen_letters", "select", "sum_up"]
 
@@ -163,7 +164,7 @@ async def select(
     on_read: OnRead = lambda done, of: None,
 ) -> Selection:
     """Choose what to send again. `again`: what was sent before, too; `anyway`: also what would be
-    refused as far as can be known. Raises `NoTopicsError`."""
+    refused as far as can be known, and what could do harm. Raises `NoTopicsError`."""
     selection, missing = Selection(), set(wanted.addresses)
     async with CommittedReader(cluster) as reader:
         marks = await Marks.read(reader, prefix)
@@ -174,10 +175,7 @@ async def select(
             if marks.of(letter) is not None and not again:
                 selection.before += 1
                 continue
-            verdict = judge(letter)
-            why = verdict.impossible and f"cannot be sent: {verdict.impossible}"
-            if why is None and verdict.refused is not None and not anyway:
-                why = f"would still be refused: {verdict.refused}"
+            why = judge(letter).left_out(anyway=anyway)
             if why is not None:
                 selection.reasons[why] += 1
                 if len(selection.left_out) < _TOLD_LEFT_OUT:

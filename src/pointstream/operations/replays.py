@@ -28,11 +28,6 @@ from aiokafka.errors import (
     RecordListTooLargeError,
 )
 
-from pointstream.contracts.decoding import Refusal, decode
-from pointstream.contracts.envelope import Envelope
-from pointstream.contracts.programme import Programme
-from pointstream.contracts.topics import INPUT_TYPES
-from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import dumps, loads, rfc3339
 from pointstream.engine.access import Access, Reachable
 from pointstream.operations.acls import replays_id
@@ -43,77 +38,22 @@ from pointstream.operations.reading import CommittedReader
 
 __all__ = [
     "TRANSACTION_TIMEOUT_MS",
-    "Judge",
     "Marks",
     "OvertakenError",
     "Replayer",
     "Sent",
-    "Verdict",
 ]
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 
 _MARKS: Final = "internal.replays"
 _IN_ONE_TRANSACTION: Final = 100
-#: They are refused by what is remembered, whatever is done to rules and programme.
-_FOR_GOOD: Final = frozenset(
-    {
-        DeadLetterCode.ID_REUSED_WITH_OTHER_CONTENT,
-        DeadLetterCode.TOO_OLD,
-        DeadLetterCode.ACCOUNT_ERASED,
-    }
-)
 _FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 _UNSENDABLE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class OvertakenError(Exception):
     """Another replay of the same programme has begun, and goes on in this one's place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What can be known of a replay without a worker: that nothing stands against it, or what."""
-
-    refused: str | None = None
-    """Why it would be a dead letter again."""
-    impossible: str | None = None
-    """Why it cannot be sent at all."""
-
-
-class Judge:
-    """Says of dead letters whether they would be refused again."""
-
-    def __init__(self, prefix: str, programme: Programme, now_ms: int) -> None:
-        self._prefix = prefix
-        self._currency = programme.currency
-        self._latest_ms = now_ms + programme.future_tolerance.total_seconds() * 1000
-
-    def __call__(self, letter: Letter) -> Verdict:
-        """Decode it as a worker would, and hold it against what does not depend on the ledger."""
-        if letter.source is None:
-            return Verdict(impossible="it does not tell which input it is a copy of")
-        suffix = letter.source.topic.removeprefix(self._prefix)
-        if suffix not in INPUT_TYPES or not letter.source.topic.startswith(self._prefix):
-            return Verdict(impossible=f"{letter.source.topic} is no input of this programme")
-        decoded = decode(suffix, letter.key, letter.value, letter.headers)
-        if isinstance(decoded, Refusal):
-            return Verdict(refused=f"{decoded.code}: {decoded.message}")
-        if letter.code in _FOR_GOOD:
-            return Verdict(refused=f"{letter.code}: {letter.remedy}")
-        event = decoded.event
-        currency = getattr(event, "currency", None)
-        if currency not in (None, self._currency):
-            return Verdict(
-                refused=f"{DeadLetterCode.CURRENCY_NOT_SUPPORTED}: it is in {currency},"
-                f" the programme counts in {self._currency}"
-            )
-        if isinstance(event, Envelope) and event.occurred_at_ms > self._latest_ms:
-            return Verdict(
-                refused=f"{DeadLetterCode.TOO_FAR_IN_FUTURE}: it is dated"
-                f" {rfc3339(event.occurred_at_ms)}"
-            )
-        return Verdict()
 
 
 class Marks:

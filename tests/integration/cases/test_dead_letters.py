@@ -28,7 +28,8 @@ from pointstream.operations.deadletters import (
 from pointstream.operations.lettersums import chosen_letters, select
 from pointstream.operations.programme import load_programme
 from pointstream.operations.reading import CommittedReader
-from pointstream.operations.replays import Judge, OvertakenError, Replayer
+from pointstream.operations.replays import OvertakenError, Replayer
+from pointstream.operations.verdicts import Judge
 
 from .conftest import Deploy
 from .deployment import Deployment, at, now_ms
