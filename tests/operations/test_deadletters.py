@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,7 @@ import orjson
 import pytest
 
 from pointstream.contracts.programme import Programme
-from pointstream.contracts.topics import topic_specs
+from pointstream.contracts.topics import INPUT_TYPES, topic_specs
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.deadletters import (
@@ -22,9 +23,10 @@ from pointstream.operations.deadletters import (
     headers_of_replay,
     letter_of,
 )
-from pointstream.operations.reading import Record
-from pointstream.operations.replays import Marks
-from pointstream.operations.verdicts import PUBLISHED_BY, Judge
+from pointstream.operations.placement import partition_of
+from pointstream.operations.reading import CommittedReader, Record
+from pointstream.operations.replays import Marks, Replayer
+from pointstream.operations.verdicts import PUBLISHED_BY, Judge, Verdict
 
 NOW_MS = 1_793_000_000_000
 SPEND = {"id": "spend", "kind": "spend", "points": 1, "per_minor": 100}
@@ -215,9 +217,38 @@ def test_every_input_that_is_compacted_has_its_command() -> None:
 
 
 def test_an_input_of_no_topic_of_ours_cannot_be_sent() -> None:
-    """Neither another programme's nor one that is no input."""
-    for topic in ("points.gone", "other.orders", "points.crm-sync"):
-        assert topic in (JUDGE(letter(headers=why(topic=topic))).impossible or "")
+    """One that is no input, or of which it is not sure which one; what to do is told."""
+    for topic in ("points.gone", "backorders", "points.crm-sync", "points.orders.old"):
+        told = JUDGE(letter(headers=why(topic=topic))).impossible or ""
+        assert topic in told
+        assert "publish" in told
+
+
+@pytest.mark.parametrize("old", ["before.", "points.before.", "before-", ""])
+def test_what_waited_through_a_move_is_sent_to_the_same_input_of_now(
+    old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refund that was parked names the topic that it came on, of the prefix of then."""
+    found = letter(headers=why(topic=f"{old}orders"))
+    replayer = Replayer("nowhere:9092", prefix="points.", app_id="test")
+    asked = []
+
+    async def existing(_: CommittedReader, topic: str) -> Sequence[int]:
+        asked.append(topic)
+        return range(12)
+
+    monkeypatch.setattr(CommittedReader, "existing", existing)
+
+    assert JUDGE(found) == Verdict()
+    to = asyncio.run(replayer._place(found))
+    assert asked == ["points.orders"]
+    assert to == Address("points.orders", partition_of(b"m1", 12), 0)
+
+
+def test_no_inputs_name_ends_with_anothers() -> None:
+    """Else a topic of an older prefix could be two inputs."""
+    for name in INPUT_TYPES:
+        assert [other for other in INPUT_TYPES if name.endswith(other)] == [name]
 
 
 def test_a_mark_is_of_one_dead_letter() -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from pointstream.contracts.topics import INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import rfc3339
 from pointstream.operations.reading import CommittedReader, Record
@@ -25,6 +26,7 @@ __all__ = [
     "Wanted",
     "find_letter",
     "headers_of_replay",
+    "input_of",
     "letter_of",
     "letters_topic",
     "read_letters",
@@ -247,6 +249,22 @@ def _source(told: Mapping[str, str]) -> Address | None:
 
 def _text(value: bytes | None) -> str:
     return (value or b"").decode(errors="replace")
+
+
+def input_of(topic: str, prefix: str) -> str | None:
+    """Which input a dead letter's source is, as the suffix of its topic; None if it is none.
+
+    A refund that waited for its order while the state moved to topics of another prefix names the
+    topic that it came on: the same input, where what stands before its name is a word of its own.
+    """
+    if topic.startswith(prefix) and topic.removeprefix(prefix) in INPUT_TYPES:
+        return topic.removeprefix(prefix)
+    # No input's name ends with another's, so at most one fits.
+    for suffix in INPUT_TYPES:
+        before = topic.removesuffix(suffix)
+        if before != topic and not before[-1:].isalnum():
+            return suffix
+    return None
 
 
 async def read_letters(

@@ -31,7 +31,7 @@ from aiokafka.errors import (
 from pointstream.contracts.wire import dumps, loads, rfc3339
 from pointstream.engine.access import Access, Reachable
 from pointstream.operations.acls import replays_id
-from pointstream.operations.deadletters import Address, Letter, headers_of_replay
+from pointstream.operations.deadletters import Address, Letter, headers_of_replay, input_of
 from pointstream.operations.lifetime import AsyncLifetime
 from pointstream.operations.placement import partition_of
 from pointstream.operations.reading import CommittedReader
@@ -185,8 +185,9 @@ class Replayer(AsyncLifetime):
         """Send letters in the order given, at most `rate` a second; with `again` also those that
         were sent before.
 
-        Each goes to the topic of its input, to the partition of its key. Raises `OvertakenError`,
-        `NoTopicsError`, or the brokers' error; what was sent by then is marked as such.
+        Each goes to its input's topic of this prefix, to the partition of its key. Raises
+        `OvertakenError`, `NoTopicsError`, or the brokers' error; what was sent by then is marked as
+        such.
         """
         done, most = Sent(), max(1, min(_IN_ONE_TRANSACTION, int(rate)))
         due_s, some = time.monotonic(), []
@@ -286,9 +287,13 @@ class Replayer(AsyncLifetime):
         source = letter.source
         if source is None:
             raise ValueError(f"{letter.address} does not tell where it came from")
-        count = self._counts.get(source.topic)
+        suffix = input_of(source.topic, self._prefix)
+        if suffix is None:
+            raise ValueError(f"{letter.address} came from {source.topic}, which is no input")
+        topic = self._prefix + suffix
+        count = self._counts.get(topic)
         if count is None:
-            count = self._counts[source.topic] = len(await self._reader.existing(source.topic))
+            count = self._counts[topic] = len(await self._reader.existing(topic))
         if letter.key is None:
-            return Address(source.topic, source.partition % count, 0)
-        return Address(source.topic, partition_of(letter.key, count), 0)
+            return Address(topic, source.partition % count, 0)
+        return Address(topic, partition_of(letter.key, count), 0)

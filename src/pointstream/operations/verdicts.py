@@ -9,10 +9,9 @@ from typing import Final
 from pointstream.contracts.decoding import Refusal, decode
 from pointstream.contracts.envelope import Envelope
 from pointstream.contracts.programme import Programme
-from pointstream.contracts.topics import INPUT_TYPES
 from pointstream.contracts.vocabulary import DeadLetterCode
 from pointstream.contracts.wire import rfc3339
-from pointstream.operations.deadletters import Letter
+from pointstream.operations.deadletters import Letter, input_of
 
 __all__ = ["PUBLISHED_BY", "Judge", "Verdict"]
 
@@ -67,9 +66,12 @@ class Judge:
         """Decode it as a worker would, and hold it against what does not depend on the ledger."""
         if letter.source is None:
             return Verdict(impossible="it does not tell which input it is a copy of")
-        suffix = letter.source.topic.removeprefix(self._prefix)
-        if suffix not in INPUT_TYPES or not letter.source.topic.startswith(self._prefix):
-            return Verdict(impossible=f"{letter.source.topic} is no input of this programme")
+        suffix = input_of(letter.source.topic, self._prefix)
+        if suffix is None:
+            return Verdict(
+                impossible=f"{letter.source.topic} is no input of this programme; if it was one"
+                " before, publish it anew (`dlq show --raw`, then `publish`)"
+            )
         harmful = None
         if suffix in PUBLISHED_BY:
             # The ledger would pass over an older version, but compaction and backups would not:
