@@ -66,9 +66,13 @@ class Story:
         )
         chance = random.Random(self.seed)
         extras = self._extras(plan)
+        opened = {member_name(number) for number in range(self.members)}
         for generated in generate(plan):
             event = _tamed(orjson.loads(generated.value))
-            if self.transfers or event["type"] != "points.transfer":
+            # Who was referred and came later has no opening order: whether a redemption can be paid
+            # would depend on whether it overtakes the order that it is paid from.
+            spends = event["type"].startswith("points.") and event["member_id"] not in opened
+            if not spends and (self.transfers or event["type"] != "points.transfer"):
                 yield self._take(generated.topic, event)
             if chance.random() < 0.03:
                 yield from next(extras)
