@@ -102,6 +102,18 @@ def _entries(database: Postgres) -> int:
     return int(count)
 
 
+_DATABASE_AWAY = (
+    "terminating connection",
+    "connection has been closed",
+    "I/O error",
+    "connection attempt failed",
+    "refused",
+    "starting up",
+    "in recovery mode",
+)
+"""What PostgreSQL and its driver say of a server that is gone, or not back yet."""
+
+
 def _arrive(club: Deployment, connect: Connect, database: Postgres) -> int:
     """Wait until the tables have what the topics have, in full; returns the number of entries."""
     club.settle()
@@ -111,8 +123,9 @@ def _arrive(club: Deployment, connect: Connect, database: Postgres) -> int:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while _entries(database) < entries or (found := differences(database, records)):
         assert time.monotonic() < deadline, f"{_entries(database)} of {entries}, {found}"
-        # A commit that nobody answered fails its task, which can't know: someone restarts it.
+        # A commit or rollback that nobody answered fails its task, which can't know: someone
+        # restarts it. Nothing but the database's absence may be the reason.
         for told in connect.restart_failed():
-            assert "terminating connection" in told or "starting up" in told, told
+            assert any(words in told for words in _DATABASE_AWAY), told
         time.sleep(0.3)
     return entries
