@@ -69,10 +69,7 @@ class Story:
         opened = {member_name(number) for number in range(self.members)}
         for generated in generate(plan):
             event = _tamed(orjson.loads(generated.value))
-            # Who was referred and came later has no opening order: whether a redemption can be paid
-            # would depend on whether it overtakes the order that it is paid from.
-            spends = event["type"].startswith("points.") and event["member_id"] not in opened
-            if not spends and (self.transfers or event["type"] != "points.transfer"):
+            if _for(event, opened) and (self.transfers or event["type"] != "points.transfer"):
                 yield self._take(generated.topic, event)
             if chance.random() < 0.03:
                 yield from next(extras)
@@ -170,6 +167,17 @@ class Story:
         assert record.value is not None
         self.model.take(orjson.loads(record.value))
         return record
+
+
+def _for(event: dict[str, Any], opened: set[str]) -> bool:
+    """Tell whether an event is none that spends, or is between members with an opening order.
+
+    Who was referred came later and has none: whether a redemption can be paid, or a transfer finds
+    its recipient, would depend on whether it overtakes the order that it needs.
+    """
+    if not event["type"].startswith("points."):
+        return True
+    return {event["member_id"], event.get("to_member_id", event["member_id"])} <= opened
 
 
 def _tamed(event: dict[str, Any]) -> dict[str, Any]:
