@@ -219,7 +219,7 @@ class Drive:
     async def _watch_workers(self) -> None:
         """Start anew what died of an honest fault; note what died of anything else."""
         while True:
-            for worker in [w for w in self._kept if not w.running]:
+            for worker in [w for w in list(self._kept) if not w.running]:
                 if worker.exit_code != EXIT_FAULT:
                     if worker.exit_code != -9:
                         self._problems.append(
@@ -257,7 +257,7 @@ class Drive:
         """The points owed, as the workers' metrics tell, once every partition runs somewhere."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
-            asked = [asyncio.to_thread(_liability_of, worker) for worker in self._kept]
+            asked = [asyncio.to_thread(_liability_of, worker) for worker in list(self._kept)]
             told = await asyncio.gather(*asked)
             if sorted(number for each in told for number in each) == _EVERY_PARTITION:
                 return sum(points for each in told for points in each.values())
