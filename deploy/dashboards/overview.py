@@ -8,6 +8,17 @@ from .working import DOES, HOW, NEEDS
 __all__ = ["OVERVIEW"]
 
 
+def _burn_rates(objective: str) -> list[Query]:
+    """The share that misses an objective, over the windows that its alerts look at."""
+    return [
+        Query(
+            f"job:pointstream_{objective}:ratio_rate{window}{{{PROGRAMME}}}",
+            f"{{{{job}}}}, {window}",
+        )
+        for window in ("5m", "1h", "6h")
+    ]
+
+
 _ALIVE = Row(
     "Is it alive?",
     [
@@ -92,13 +103,7 @@ _FRESH = Row(
             "Share of the records from outside that were committed more than 1 s after the broker "
             "had them. The objective allows 1 % over 30 days; at 14 % within the hour somebody is "
             "called.",
-            [
-                Query(
-                    f"job:pointstream_late:ratio_rate{window}{{{PROGRAMME}}}",
-                    f"{{{{job}}}}, {window}",
-                )
-                for window in ("5m", "1h", "6h")
-            ],
+            _burn_rates("late"),
             unit="percentunit",
             bad_from=0.144,
         ),
@@ -183,13 +188,7 @@ _RIGHT = Row(
             "Share of dead letters",
             "Of all input records. The objective allows 0.1 % over 30 days; at 1.4 % within the "
             "hour somebody is called.",
-            [
-                Query(
-                    f"job:pointstream_dead_letters:ratio_rate{window}{{{PROGRAMME}}}",
-                    f"{{{{job}}}}, {window}",
-                )
-                for window in ("5m", "1h", "6h")
-            ],
+            _burn_rates("dead_letters"),
             unit="percentunit",
             bad_from=0.0144,
         ),

@@ -27,13 +27,13 @@ from pointstream.fraud.watch import (
     KIND,
     MONEY,
     NETWORK,
-    PLACES_MAX,
     POINTS,
     ROWS_MAX,
     TOLD,
     TOLD_MAX,
     Row,
     Watch,
+    keep_latest,
 )
 
 __all__ = [
@@ -119,8 +119,7 @@ def asked_by(
     asked = watch.rest.asked
     asked.pop(by, None)
     asked[by] = at_ms + ASKED_FOR_MS
-    if len(asked) > PLACES_MAX:
-        del asked[next(iter(asked))]
+    keep_latest(asked)
     return _appearances(watch, member_id, by, types)
 
 

@@ -50,6 +50,7 @@ __all__ = [
     "Rest",
     "Row",
     "Watch",
+    "keep_latest",
 ]
 
 LATE_MS: Final = 86_400_000
@@ -279,8 +280,7 @@ class Watch:
         rest.returns = sorted([*rest.returns, *other.returns], key=_time)[-RETURNS_MAX:]
         for by, until_ms in other.asked.items():
             rest.asked[by] = max(until_ms, rest.asked.get(by, 0))
-        while len(rest.asked) > PLACES_MAX:
-            del rest.asked[next(iter(rest.asked))]
+        keep_latest(rest.asked)
         for name, told in other.told.items():
             own = rest.told.setdefault(name, told)
             if name == "by":
@@ -289,8 +289,13 @@ class Watch:
                 del own[:-REFERRERS_MAX]
             else:
                 own.update((key, max(at_ms, own.get(key, 0))) for key, at_ms in told.items())
-                while len(own) > PLACES_MAX:
-                    del own[next(iter(own))]
+                keep_latest(own)
+
+
+def keep_latest(known: dict[str, Any]) -> None:
+    """Forget what was noted first, of more than `PLACES_MAX`."""
+    while len(known) > PLACES_MAX:
+        del known[next(iter(known))]
 
 
 def _there(rest: Rest) -> bool:

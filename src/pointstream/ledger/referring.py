@@ -35,7 +35,7 @@ from pointstream.fraud.graph import (
     circle_of,
     handed_on,
 )
-from pointstream.fraud.watch import FIRST, LAST, PLACES_MAX, REFERRERS_MAX, Watch
+from pointstream.fraud.watch import FIRST, LAST, REFERRERS_MAX, Watch, keep_latest
 from pointstream.fraud.words import span
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
@@ -125,8 +125,7 @@ def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: in
 def _tell_device(book: Book, member_id: str, to: dict[str, int], device: str, at_ms: int) -> None:
     to.pop(device, None)
     to[device] = at_ms
-    while len(to) > PLACES_MAX:
-        del to[next(iter(to))]
+    keep_latest(to)
     for referral in _family(book, member_id.encode()).referrals.values():
         if name_of(referral.referee) is not None:
             body = {
@@ -206,8 +205,7 @@ def _take_devices(book: Book, member_id: str, watch: Watch, body: dict[str, Any]
     for device, (first_ms, last_ms) in devices.items():
         there = known.pop(device, [first_ms, last_ms])
         known[device] = [min(there[0], first_ms), max(there[1], last_ms)]
-        if len(known) > PLACES_MAX:
-            del known[next(iter(known))]
+        keep_latest(known)
     _hold_against(book, member_id, row, _devices(watch))
 
 

@@ -19,7 +19,7 @@ from pointstream.fraud.compile import Watchers
 from pointstream.fraud.elsewhere import Tallied
 from pointstream.fraud.local import measured
 from pointstream.fraud.sighting import Sighting
-from pointstream.fraud.watch import PLACES_MAX, SUM_MAX, Watch
+from pointstream.fraud.watch import SUM_MAX, Watch, keep_latest
 from pointstream.fraud.windows import busiest_run
 from pointstream.fraud.words import amount, span
 from pointstream.ledger.book import Book
@@ -115,8 +115,7 @@ def _add(
         return False
     shops = watch.rest.told.setdefault(_SHOPS, {})
     shops[owner] = at_ms
-    while len(shops) > PLACES_MAX:
-        del shops[next(iter(shops))]
+    keep_latest(shops)
     return True
 
 
