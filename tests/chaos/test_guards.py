@@ -20,7 +20,7 @@ from pointstream.engine import EngineError
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.log import Transaction
 from pointstream.engine.store import RocksMemory, RocksStore
-from pointstream.engine.task import Guards, PartitionTask
+from pointstream.engine.task import Guards, Limits, PartitionTask
 from pointstream.engine.topics import Topic, ensure_topics
 from pointstream.ledger import Ledger, LedgerError
 from pointstream.operations.programme import load_programme
@@ -93,6 +93,8 @@ class World:
             ),
             journal_topic=f"{self.prefix}internal.journal",
             guards=self.guards,
+            # What a fault leaves out must not be waited for.
+            limits=Limits(order_seconds=0),
         )
 
     async def take_over(self, task: PartitionTask) -> dict[str, int]:

@@ -193,12 +193,16 @@ class EngineTestDriver:
         stale_seek: int = 0,
         runner: asyncio.Runner | None = None,
         observer: TaskObserver | None = None,
+        fetch_records: int | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`inputs` and `ticks` are the topics of the tasks. A `runner` can be shared by drivers;
         who made it closes it.
 
         `stale_seek` makes the consumer start that many records below the task's position, as Faust
-        can when it reads an offset from before a commit that is just finishing.
+        can when it reads an offset from before a commit that is just finishing. A fetch brings at
+        most `fetch_records` of a topic, and says how many there are. `clock` gives the tasks their
+        seconds.
         """
         self.broker = broker or MemoryBroker()
         self.partitions = partitions
@@ -214,6 +218,8 @@ class EngineTestDriver:
         self._crash: Boundary | CommitFate | None = None
         self._crash_after = 0
         self._observer = observer
+        self._fetch_records = fetch_records
+        self._clock = clock
         self._own_runner = runner is None
         self._runner = runner or asyncio.Runner()
 
@@ -263,10 +269,11 @@ class EngineTestDriver:
             owner = self._owners.get(number) or await self._take_over(number)
             done = 0
             while batches is None or done < batches:
-                self._fetch(owner)
-                if not await owner.task.step():
+                fetched = self._fetch(owner)
+                if await owner.task.step():
+                    done += 1
+                elif not fetched:
                     break
-                done += 1
 
     async def _take_over(self, number: int) -> _Owner:
         log = _MemoryLog(self.broker, number, self._inputs, "changelog")
@@ -280,6 +287,7 @@ class EngineTestDriver:
             guards=self._guards,
             formats=self._formats,
             observer=self._observer,
+            clock=self._clock,
             boundary=lambda place: self._pass(log, place),
         )
         owner = _Owner(task, log)
@@ -304,16 +312,21 @@ class EngineTestDriver:
             return
         raise Crashed(place)
 
-    def _fetch(self, owner: _Owner) -> None:
-        if owner.task.congested():
-            return
+    def _fetch(self, owner: _Owner) -> bool:
+        """Fetch once from every topic that is to be fetched; whether there was anything."""
+        congested, fetched = owner.task.congested(), False
         for topic, begin in owner.fetch.items():
+            if congested and not owner.task.scarce(topic):
+                continue
             log = self.broker.topics.get(Target(topic, owner.task.partition), [])
-            end = len(log)
+            end = len(log) if self._fetch_records is None else begin + self._fetch_records
+            end = min(end, len(log))
             if end > begin:
                 records = [record for record in log[begin:end] if record is not None]
-                owner.task.offer(topic, begin, end, records)
+                owner.task.offer(topic, begin, end, records, len(log))
                 owner.fetch[topic] = end
+                fetched = True
+        return fetched
 
     def crash(self) -> None:
         """Die now, between batches."""

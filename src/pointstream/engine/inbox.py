@@ -2,12 +2,16 @@
 
 Several topics meet in one task. The inbox merges them by record time, so that after a
 stop an old order is taken before the tick that was written after it, as it would have been
-had the worker been up. It also proves that nothing is skipped: every batch says where it
-begins, and it must begin where the one before it ended.
+had the worker been up. Where a topic is known to have more than was received, nothing is taken that
+is later than what was received of it: the next fetch may bring something older.
+
+It also proves that nothing is skipped: every batch says where it begins, and it must begin where
+the one before it ended.
 """
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -46,6 +50,23 @@ class _Queue:
     times: list[int] = field(default_factory=list)
     #: First record not yet taken.
     head: int = 0
+    #: Bytes of the values not yet taken.
+    bytes: int = 0
+    #: Up to which position it is known to have records.
+    reaches: int = 0
+    #: It is not waited for while it stands here.
+    passed_over: int | None = None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether more is on its way, and worth waiting for."""
+        return self.received < self.reaches and self.received != self.passed_over
+
+    def until(self, time_ms: int | None) -> int:
+        """Return the place behind the last record that is no later than a time; None for all."""
+        if time_ms is None:
+            return len(self.records)
+        return bisect_right(self.times, time_ms, lo=self.head)
 
     def compact(self) -> None:
         if self.head:
@@ -57,9 +78,20 @@ class _Queue:
 class Inbox:
     """Records by topic, bounded by the caller (see `size`), handed out as merged batches."""
 
-    def __init__(self, positions: dict[str, int], *, check_position: bool = True) -> None:
-        """Start at `positions`: per topic the offset of the next record to process."""
+    def __init__(
+        self,
+        positions: dict[str, int],
+        *,
+        ends: Mapping[str, int] | None = None,
+        check_position: bool = True,
+    ) -> None:
+        """Start at `positions`: per topic the offset of the next record to process.
+
+        `ends` has per topic the position up to which it is known to have records.
+        """
         self._queues = {topic: _Queue(offset) for topic, offset in positions.items()}
+        for topic, end in (ends or {}).items():
+            self._queues[topic].reaches = end
         self._check_position = check_position
         self.size = 0
         #: Bytes of the values among them.
@@ -69,16 +101,24 @@ class Inbox:
         #: Records received again and dropped.
         self.dropped = 0
 
-    def offer(self, topic: str, begin: int, end: int, records: Sequence[InputRecord]) -> None:
+    def offer(
+        self,
+        topic: str,
+        begin: int,
+        end: int,
+        records: Sequence[InputRecord],
+        reaches: int = 0,
+    ) -> None:
         """Take what was fetched from position `begin` up to position `end` of `topic`.
 
         Positions, not record offsets, must join: a topic written in transactions has
-        offsets that never arrive.
+        offsets that never arrive. `reaches` is up to where the topic is known to have records.
 
         Raises:
             PositionGap: `begin` lies above the end of what was received before.
         """
         queue = self._queues[topic]
+        queue.reaches = max(queue.reaches, reaches)
         if self._check_position:
             if begin > queue.received:
                 raise PositionGap(
@@ -92,17 +132,46 @@ class Inbox:
                 records = fresh
                 if end <= queue.received:
                     return
-        queue.received = end
         if not records:
-            self._moved.add(topic)
+            if end != queue.received:
+                queue.received = end
+                self._moved.add(topic)
             return
+        queue.received = end
         last = queue.times[-1] if queue.times else 0
         times = accumulate((r.timestamp for r in records), max, initial=last)
         next(times)
         queue.records.extend(records)
         queue.times.extend(times)
         self.size += len(records)
-        self.bytes += sum(map(_weight, records))
+        weight = sum(map(_weight, records))
+        queue.bytes += weight
+        self.bytes += weight
+
+    def awaited(self) -> dict[str, int]:
+        """By topic of which more is on its way, the position that was received so far."""
+        return {topic: queue.received for topic, queue in self._queues.items() if queue.awaited}
+
+    def pass_over(self, awaited: Mapping[str, int]) -> None:
+        """Wait no more for topics until they move."""
+        for topic, position in awaited.items():
+            self._queues[topic].passed_over = position
+
+    def has_batch(self, limit: int, limit_bytes: int) -> bool:
+        """Whether a whole batch can be taken without waiting for what is on its way."""
+        horizon = self._horizon()
+        shares = [(queue, queue.until(horizon)) for queue in self._queues.values()]
+        if sum(stop - queue.head for queue, stop in shares) >= limit:
+            return True
+        # Fewer than that: they are soon weighed.
+        some = (record for queue, stop in shares for record in queue.records[queue.head : stop])
+        return sum(map(_weight, some)) >= limit_bytes
+
+    def scarce(self, topic: str, limit: int, limit_bytes: int) -> bool:
+        """Whether a batch may have to wait for more of a topic."""
+        queue = self._queues[topic]
+        count = len(queue.records) - queue.head
+        return queue.awaited and count < limit and queue.bytes < limit_bytes
 
     @property
     def pending(self) -> bool:
@@ -120,22 +189,38 @@ class Inbox:
     def look(self, limit: int, limit_bytes: int = 1 << 62) -> list[InputRecord]:
         """The next records to process, oldest first over all topics; they stay here.
 
-        Up to `limit` records or `limit_bytes` of values, but one at least, however large.
+        Up to `limit` records or `limit_bytes` of values, but one at least, however large; none that
+        is later than what was received of a topic that is waited for.
         """
         if self.bytes > limit_bytes:
             limit = self._fitting(limit, limit_bytes)
-        waiting = [queue for queue in self._queues.values() if queue.head < len(queue.records)]
+        horizon = self._horizon()
+        waiting = [
+            (queue, stop)
+            for queue in self._queues.values()
+            if (stop := min(queue.until(horizon), queue.head + limit)) > queue.head
+        ]
         if len(waiting) == 1:
-            (queue,) = waiting
-            return queue.records[queue.head : queue.head + limit]
+            ((queue, stop),) = waiting
+            return queue.records[queue.head : stop]
         return self._merge(waiting, limit)
+
+    def _horizon(self) -> int | None:
+        """The time (ms) after which nothing is to be taken yet; None where nothing is awaited."""
+        return min(
+            (
+                queue.times[-1] if queue.head < len(queue.times) else -1
+                for queue in self._queues.values()
+                if queue.awaited
+            ),
+            default=None,
+        )
 
     def remove(self, records: list[InputRecord]) -> Batch:
         """Take the first of what `look` returned, and what has only moved a position."""
         counts = Counter(record.topic for record in records)
         taken = {topic: self._advance(topic, count) for topic, count in counts.items()}
         self.size -= len(records)
-        self.bytes -= sum(map(_weight, records))
         return Batch(records, self._pass_markers() | taken)
 
     def _fitting(self, limit: int, limit_bytes: int) -> int:
@@ -162,19 +247,21 @@ class Inbox:
         return passed
 
     @staticmethod
-    def _merge(waiting: list[_Queue], limit: int) -> list[InputRecord]:
+    def _merge(waiting: list[tuple[_Queue, int]], limit: int) -> list[InputRecord]:
         # (time, rank of the topic, index) is unique, so the sort never compares records and
         # equal times fall in the fixed order of the topics.
         heads: list[tuple[int, int, int]] = []
-        for rank, queue in enumerate(waiting):
-            stop = min(len(queue.records), queue.head + limit)
+        for rank, (queue, stop) in enumerate(waiting):
             heads.extend((queue.times[i], rank, i) for i in range(queue.head, stop))
         heads.sort()
-        return [waiting[rank].records[index] for _, rank, index in heads[:limit]]
+        return [waiting[rank][0].records[index] for _, rank, index in heads[:limit]]
 
     def _advance(self, topic: str, count: int) -> tuple[int, int]:
         queue = self._queues[topic]
         first = queue.records[queue.head].offset
+        weight = sum(map(_weight, queue.records[queue.head : queue.head + count]))
+        queue.bytes -= weight
+        self.bytes -= weight
         queue.head += count
         if queue.head == len(queue.records):
             # All taken: the position is the end of the fetch, past any marker behind it.

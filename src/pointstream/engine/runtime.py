@@ -268,13 +268,17 @@ class Engine:
         end: int,
         records: Sequence[InputRecord],
         epoch: int,
+        reaches: int = 0,
     ) -> None:
-        """Hand a fetched batch to its task; void when it was fetched for an earlier owner."""
+        """Hand a fetched batch to its task; void when it was fetched for an earlier owner.
+
+        `reaches` is up to where the topic is known to have records that may be read.
+        """
         task = self.tasks.get(partition)
         if task is None or epoch != self.epoch:
             return
         try:
-            task.offer(topic, begin, end, records)
+            task.offer(topic, begin, end, records, reaches)
         except EngineError as error:
             # Raised here it would reach Faust's agent, which is restarted after an error and goes
             # on with the next batch.
@@ -285,9 +289,14 @@ class Engine:
         self._on_fault(error)
 
     def congested(self) -> set[int]:
-        """Partitions that should not be fetched for now."""
+        """Partitions that should not be fetched for now, but for what is scarce."""
         owned = len(self.tasks)
         return {number for number, task in self.tasks.items() if task.congested(owned)}
+
+    def scarce(self, topic: str, partition: int) -> bool:
+        """Whether a topic should be fetched although its partition is congested."""
+        task = self.tasks.get(partition)
+        return task is not None and task.scarce(topic)
 
     @property
     def ready(self) -> bool:

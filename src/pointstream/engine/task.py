@@ -20,6 +20,7 @@ next owner begins at what is committed.
 """
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -98,6 +99,10 @@ class Limits:
     inbox_bytes: int = 32 << 20
     #: Records processed without giving way to other tasks' input and output.
     slice_records: int = 50
+    #: For how long a partition waits for records that are known to be there, before it takes later
+    #: ones of other topics; 0 for not at all. A broker may be away that has the one and not the
+    #: others.
+    order_seconds: float = 5.0
 
 
 class Shares:
@@ -165,6 +170,8 @@ class PartitionTask:
         self._processor: Processor | None = None
         self._inbox: Inbox | None = None
         self._arrived = asyncio.Event()
+        #: What is waited for, by topic the position so far, and since when.
+        self._awaited: tuple[dict[str, int], float] = ({}, 0.0)
         self._lock = asyncio.Lock()
 
     # -- becoming the owner ------------------------------------------------------------
@@ -214,7 +221,11 @@ class PartitionTask:
             return False
         self._check_format()
         self.positions = self._agree(self._positions_inside())
-        self._inbox = Inbox(self.positions, check_position=self._guards.check_position)
+        self._inbox = Inbox(
+            self.positions,
+            ends={topic: end for topic, (_, end) in self._bounds.items()},
+            check_position=self._guards.check_position,
+        )
         self._processor = self._make_processor()
         self.phase = Phase.RUNNING
         self._boundary(Boundary.RESTORED)
@@ -296,13 +307,20 @@ class PartitionTask:
 
     # -- running -----------------------------------------------------------------------
 
-    def offer(self, topic: str, begin: int, end: int, records: Sequence[InputRecord]) -> None:
+    def offer(
+        self,
+        topic: str,
+        begin: int,
+        end: int,
+        records: Sequence[InputRecord],
+        reaches: int = 0,
+    ) -> None:
         """Hand in what was fetched from position `begin` to `end`; see `Inbox.offer`."""
         if self._inbox is None:
             # Not fetched while it is congested, and it is congested until it has restored.
             raise PositionGap(f"{topic}[{self.partition}]: records came before the restore ended")
         dropped = self._inbox.dropped
-        self._inbox.offer(topic, begin, end, records)
+        self._inbox.offer(topic, begin, end, records, reaches)
         if self._inbox.dropped > dropped:
             self._observer.dropped(self.partition, self._inbox.dropped - dropped)
         if self._inbox.pending:
@@ -327,23 +345,51 @@ class PartitionTask:
             or self._inbox.bytes >= limits.inbox_bytes // tasks
         )
 
+    def scarce(self, topic: str) -> bool:
+        """Whether a topic should be fetched even so: a batch may have to wait for it."""
+        limits = self.limits
+        return self._inbox is not None and self._inbox.scarce(
+            topic, limits.batch_records, limits.batch_bytes
+        )
+
     async def run(self) -> None:
         """Process until `drain`, which stops without cutting a transaction."""
         while self.phase is not Phase.CLOSED:
-            if not await self.step():
-                self._arrived.clear()
-                await self._arrived.wait()
+            if await self.step():
+                continue
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.limits.order_seconds if self._awaited[0] else None):
+                    await self._arrived.wait()
 
     async def step(self) -> bool:
-        """Process one batch; False when there was nothing to do."""
+        """Process one batch; False when there was nothing to do, or nothing yet."""
         assert self._inbox is not None
-        if not self._inbox.pending:
+        if not self._inbox.pending or self._holds_on(self._inbox):
             return False
         async with self._shares.batches, self._lock:
             if self.phase is not Phase.RUNNING:
                 return False
             await self._transact(self._inbox)
             return True
+
+    def _holds_on(self, inbox: Inbox) -> bool:
+        """Whether to wait for records that are there, and may be older than what has arrived."""
+        awaited = inbox.awaited()
+        if not awaited or inbox.has_batch(self.limits.batch_records, self.limits.batch_bytes):
+            self._awaited = ({}, 0.0)
+            return False
+        now = self._clock()
+        before, since = self._awaited
+        if awaited != before:
+            since = now
+        self._awaited = (awaited, since)
+        if now - since >= self.limits.order_seconds:
+            # Order is worth a while, not a standstill: what is late counts where it belongs.
+            inbox.pass_over(awaited)
+            self._awaited = ({}, 0.0)
+            return False
+        return True
 
     async def _transact(self, inbox: Inbox) -> None:
         assert self._store is not None

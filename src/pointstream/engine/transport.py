@@ -48,6 +48,7 @@ class FetchedBatch:
     end: int
     records: Sequence[InputRecord]
     epoch: int
+    reaches: int
 
 
 class Span(NamedTuple):
@@ -56,6 +57,8 @@ class Span(NamedTuple):
     begin: int
     end: int
     records: list[Any]
+    #: Up to where it is known to have records that may be read.
+    reaches: int
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -105,15 +108,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if tp in assigned:
                 consumer.seek(tp, position)
         self._sought = epoch
-        #: Per topic partition, the position behind what has been handed over.
+        #: Per topic partition, the position behind what has been handed over...
         self._handed = dict(positions)
+        #: ... and up to where it was said to have records.
+        self._said = dict.fromkeys(positions, 0)
 
     async def fetch(self, active: set[TP], timeout: float, epoch: int) -> dict[TP, Span]:
         """Fetch once; per topic partition what came, and between which positions.
 
         What is handed over joins what was handed over before, so that records that get lost on
         their way show as a gap in the task. A span can be empty: transaction markers alone move
-        the position. Nothing once the client was sought for another assignment than `epoch`.
+        the position, and it can become known that there is more. Nothing once the client was sought
+        for another assignment than `epoch`.
         """
         found: dict[TP, Span]
         found = await self.call_thread(self._fetch, active, timeout, epoch)
@@ -135,26 +141,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         found: dict[TP, Span] = {}
         for tp in active:
-            begin, end = self._handed.get(tp), self._stands_at(consumer, tp)
-            if begin is None or end is None or end == begin:
+            begin, (end, reaches) = self._handed.get(tp), self._stands_at(consumer, tp)
+            if begin is None or end is None:
                 continue
-            found[tp] = Span(begin, end, fetched.get(tp, []))
+            if end == begin and (reaches <= end or reaches == self._said.get(tp)):
+                continue
+            found[tp] = Span(begin, end, fetched.get(tp, []), reaches)
             self._handed[TopicPartition(*tp)] = end
+            self._said[TopicPartition(*tp)] = reaches
         return found
 
     @staticmethod
-    def _stands_at(consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int | None:
-        """The client's position, past any marker; None while it has none.
+    def _stands_at(consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> tuple[int | None, int]:
+        """The client's position, past any marker, None while it has none; and up to where the
+        broker said last that there are records of transactions that have ended.
 
         Not `AIOKafkaConsumer.position`, which waits for one.
         """
         subscription = consumer._subscription.subscription
         if subscription is None or subscription.assignment is None:
-            return None
+            return None, 0
         if tp not in subscription.assignment.tps:
-            return None
+            return None, 0
         state = subscription.assignment.state_value(TopicPartition(*tp))
-        return int(state.position) if state.has_valid_position else None
+        return int(state.position) if state.has_valid_position else None, int(state.lso or 0)
 
     async def linger(self) -> None:
         """Tell the client that it is still being polled, while no partition has room."""
@@ -223,7 +233,11 @@ class Consumer(driver.Consumer):
         engine = self.engine
         epoch = engine.epoch
         congested = engine.congested()
-        active = {tp for tp in self._get_active_partitions() if tp.partition not in congested}
+        active = {
+            tp
+            for tp in self._get_active_partitions()
+            if tp.partition not in congested or engine.scarce(tp.topic, tp.partition)
+        }
         thread = cast(ConsumerThread, self._thread)
         if not active or self._open != epoch:
             # Faust resumes the flow before it seeks: until then the client stands at offsets
@@ -247,7 +261,9 @@ class Consumer(driver.Consumer):
             yield tp, span, epoch
 
     def _to_message_of(self, tp: TP, span: Span, epoch: int) -> ConsumerMessage:
-        batch = FetchedBatch(tp.topic, tp.partition, span.begin, span.end, span.records, epoch)
+        batch = FetchedBatch(
+            tp.topic, tp.partition, span.begin, span.end, span.records, epoch, span.reaches
+        )
         return ConsumerMessage(
             tp.topic,
             tp.partition,
