@@ -102,9 +102,10 @@ def most(given: list[Event], within_ms: int, *, members: bool) -> int:
     return max(sizes, default=0)
 
 
-@given(events(hours=24 * 30, most=40), st.integers(1, 6), st.sampled_from([1, 24, 24 * 5]))
+@given(events(hours=24 * 60, most=40), st.integers(1, 6), st.sampled_from([1, 24, 24 * 5]))
 @example([(name, hour * HOUR_MS) for hour in (0, 8 * 24) for name in MEMBERS], 6, 24)
 @example([(n, h * HOUR_MS) for n in "abcd" for h in (0, 100, 160)], 3, 24)
+@example([(n, h * HOUR_MS) for n, h in (("a", 0), ("a", 167), ("b", 452), ("b", 286))], 1, 24 * 5)
 def test_more_members_than_allowed_are_found_whatever_the_order(
     given_events: list[Event], limit: int, hours: int
 ) -> None:

@@ -128,7 +128,8 @@ class Crowd:
         tell all they have already: all of it counts only together. With an `address`, of a network
         only those who were there.
         """
-        reach_ms = within_ms + TOLD_EVERY_MS
+        # Each of two may have been there so long before or after it told of.
+        reach_ms = within_ms + 2 * TOLD_EVERY_MS
         start = bisect_left(self.seen, (at_ms - reach_ms,))
         stop = bisect_left(self.seen, (at_ms + reach_ms + 1,))
         there = dict.fromkeys(
