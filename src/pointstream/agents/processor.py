@@ -1,6 +1,7 @@
 """Records in, decisions, records out: one partition's share of the job."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -33,6 +34,8 @@ TICKS = "internal.ticks"
 MESSAGES = "internal.messages"
 #: All that a partition task takes, but for the passing of time.
 INPUTS = (*MEMBER_INPUTS, "catalogue", "rules", "detectors", MESSAGES)
+#: Kafka's hash is slow in Python, and devices and shops are told of again and again.
+_placed = lru_cache(maxsize=1 << 14)(partition_of)
 #: All lots of a month expire at one instant: more than one transaction can hold.
 _TIMERS_PER_BATCH = 1000
 
@@ -97,7 +100,9 @@ class PointsProcessor:
         try:
             for done, record in enumerate(records):
                 suffix = suffixes[record.topic]
-                now_ms = self._event_time(record, suffix) if self._by_events else record.timestamp
+                now_ms, decoded = record.timestamp, None
+                if self._by_events:
+                    now_ms, decoded = self._event_time(record, suffix)
                 if not self._advance(now_ms, output):
                     return done
                 headers = record.headers
@@ -106,7 +111,7 @@ class PointsProcessor:
                 if suffix is MESSAGES:
                     self._message(record, output)
                 elif suffix is not TICKS:
-                    self._event(suffix, _source(record), output)
+                    self._event(suffix, _source(record), output, decoded=decoded)
                 if headers:
                     output.trace = ()
         except Exception:
@@ -122,22 +127,20 @@ class PointsProcessor:
     def time_of(self, record: InputRecord) -> int:
         """Return the time that a record brings to its partition, in ms UTC; 0 if none."""
         if self._by_events:
-            return self._event_time(record, self._suffixes[record.topic])
+            return self._event_time(record, self._suffixes[record.topic])[0]
         return record.timestamp
 
-    def _event_time(self, record: InputRecord, suffix: str) -> int:
-        """Return the time that a record brings in a backfill (`clock: events`); 0 if none.
-
-        Records are decoded twice for it.
-        """
+    def _event_time(self, record: InputRecord, suffix: str) -> tuple[int, Decoded | Refusal | None]:
+        """Return the time that a record brings in a backfill (`clock: events`), 0 if none; and what
+        it was decoded to for that."""
         if suffix not in MEMBER_INPUTS:
-            return 0
+            return 0, None
         decoded = self._decode(
             suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
         )
         if isinstance(decoded, Refusal):
-            return 0
-        return self._ledger.event_time_ms(decoded.event, record.timestamp)
+            return 0, decoded
+        return self._ledger.event_time_ms(decoded.event, record.timestamp), decoded
 
     def _advance(self, now_ms: int, output: Output) -> bool:
         """Let time pass; whether it got there within what one transaction may hold.
@@ -170,10 +173,12 @@ class PointsProcessor:
         source: Source,
         output: Output,
         as_member: str | None = None,
+        decoded: Decoded | Refusal | None = None,
     ) -> None:
-        decoded = self._decode(
-            suffix, source.key, source.value, source.headers, max_bytes=self._max_bytes
-        )
+        if decoded is None:
+            decoded = self._decode(
+                suffix, source.key, source.value, source.headers, max_bytes=self._max_bytes
+            )
         if isinstance(decoded, Refusal):
             self.counts.outcomes[suffix, decoded.code] += 1
             letter = DeadLetter(decoded.code, decoded.message, source)
@@ -251,7 +256,7 @@ class PointsProcessor:
             self._send_told(self._shadow_diffs, "ruleset.differed", diff["member_id"], diff, output)
 
     def _owner_of(self, key: str) -> int:
-        return partition_of(key.encode(), self._partitions)
+        return _placed(key.encode(), self._partitions)
 
     def _send_message(self, message: Message, output: Output) -> None:
         value = encode_message(message)
