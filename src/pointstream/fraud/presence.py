@@ -44,6 +44,7 @@ __all__ = [
     "Telling",
     "asked_by",
     "tell",
+    "told_lately",
     "wanted_by",
 ]
 
@@ -88,23 +89,31 @@ def tell(
     It goes to the owner of the device, or of the network of the address: `wanted_by`.
     """
     at_ms: int = row[AT]
-    if watch.has_rest and (asked := watch.rest_as_is.asked):
+    if watch.asked:
         by = wanted_by(watch, name)
-        if at_ms < asked.get(by, 0):
+        if at_ms < watch.rest_as_is.asked.get(by, 0):
             return Telling([_appearance(watch, member_id, name, row)], 0)
     for burst in counted.bursts:
         if _bursts(watch, name, at_ms, burst, counted.types):
             by = wanted_by(watch, name)
             appearances = asked_by(watch, member_id, by, at_ms, counted.types)
             return Telling(appearances, at_ms + ASKED_FOR_MS)
-    told: list[int] = _place(watch, name)[TOLD]
-    for told_ms in told:
-        if -TOLD_EVERY_MS < at_ms - told_ms < TOLD_EVERY_MS:
-            return None
+    place = _place(watch, name)
+    if told_lately(place, at_ms):
+        return None
+    told: list[int] = place[TOLD]
     told.append(at_ms)
     told.sort()
     del told[:-TOLD_MAX]
     return Telling([_appearance(watch, member_id, name, row)], 0)
+
+
+def told_lately(place: Row, at_ms: int) -> bool:
+    """Tell whether its owner knows that the member was at a place at about a time."""
+    for told_ms in place[TOLD]:  # noqa: SIM110 - a generator costs more than it all
+        if -TOLD_EVERY_MS < at_ms - told_ms < TOLD_EVERY_MS:
+            return True
+    return False
 
 
 def wanted_by(watch: Watch, name: str) -> str:

@@ -105,10 +105,12 @@ class Watch:
     """What is remembered of one member. After `body` nothing of it is there until `open`."""
 
     __slots__ = (
-        "_body",
+        "_asked",
+        "_main",
         "_rest",
         "_rest_body",
         "addresses",
+        "calm",
         "counts",
         "devices",
         "rows",
@@ -129,7 +131,13 @@ class Watch:
         self._rest: Rest | None = None
         self._rest_body: bytes | None = b""
         """`rest` as it is stored; None if it is to be encoded anew."""
-        self._body = b""
+        self._main = b""
+        """All but `rest` as it was stored last; empty while it is at hand."""
+        self._asked: bool | None = None
+        """Whether anybody is in `Rest.asked`, once that was looked at."""
+        self.calm: tuple[str, int] | None = None
+        """A device of which `Rest.told` has nothing to do, and until when: so `told` need not be
+        decoded to see that again."""
 
     @classmethod
     def of_body(cls, body: bytes, until_ms: int) -> Watch:
@@ -137,15 +145,15 @@ class Watch:
         # Not `cls()`: it would make what is thrown away at once, for every event.
         watch = cls.__new__(cls)
         watch.until_ms = until_ms
-        watch._rest = None
-        watch._body = body
+        watch._rest = watch._asked = watch.calm = None
+        watch._main, _, watch._rest_body = body.partition(b"\n")
         return watch.open()
 
     @property
     def rest(self) -> Rest:
         """What few members have, to be changed; to be asked for where it is needed only."""
         rest = self.rest_as_is
-        self._rest_body = None
+        self._rest_body = self._asked = self.calm = None
         return rest
 
     @property
@@ -161,6 +169,15 @@ class Watch:
         # Not whether it was asked for: one that was read anew would not know of that.
         return self._rest_body != b"" if self._rest_body is not None else _there(self.rest_as_is)
 
+    @property
+    def asked(self) -> bool:
+        """Whether any owner wants all appearances."""
+        if self._rest_body is None:
+            return bool(self.rest_as_is.asked)
+        if self._asked is None:
+            self._asked = self._rest_body != b"" and bool(self.rest_as_is.asked)
+        return self._asked
+
     def body(self) -> bytes:
         """Return what `of_body` makes this of again, and keep no more than that until `open`."""
         if self._rest_body is None:
@@ -168,17 +185,15 @@ class Watch:
             listed = [rest.returns, rest.told, rest.asked]
             self._rest_body = dumps(listed) if _there(rest) else b""
         self._rest = None
-        main = dumps([self.rows, self.devices, self.addresses, self.counts])
-        self._body = b"%b\n%b" % (main, self._rest_body)
+        self._main = dumps([self.rows, self.devices, self.addresses, self.counts])
         del self.rows, self.devices, self.addresses, self.counts
-        return self._body
+        return b"%b\n%b" % (self._main, self._rest_body)
 
     def open(self) -> Watch:
         """Have everything at hand, if it is not."""
-        if self._body:
-            main, _, self._rest_body = self._body.partition(b"\n")
-            self.rows, self.devices, self.addresses, self.counts = loads(main)
-            self._body = b""
+        if self._main:
+            self.rows, self.devices, self.addresses, self.counts = loads(self._main)
+            self._main = b""
         return self
 
     def add_row(self, row: Row, now_ms: int, keep_ms: int) -> None:
@@ -189,7 +204,10 @@ class Watch:
         rows = self.rows
         before_ms = now_ms - keep_ms - LATE_MS
         if rows and rows[0][AT] < before_ms:
-            rows[:] = [row for row in rows if row[AT] >= before_ms or row[LATE] >= before_ms]
+            if rows[0][LATE] < before_ms and (len(rows) == 1 or rows[1][AT] >= before_ms):
+                del rows[0]
+            else:
+                rows[:] = [row for row in rows if row[AT] >= before_ms or row[LATE] >= before_ms]
         if rows and rows[-1][AT] > row[AT]:
             insort(rows, row, key=_time)
         else:
@@ -239,8 +257,14 @@ class Watch:
         if sums is None:
             self.counts[what] = [bucket, value]
             return
-        if sums[-2] == bucket:
+        last = sums[-2]
+        if last == bucket:
             sums[-1] = min(sums[-1] + value, SUM_MAX)
+            return
+        if last < bucket:
+            sums += (bucket, value)
+            if len(sums) > 2 * keep:
+                del sums[:2]
             return
         place = len(sums)
         while place and sums[place - 2] > bucket:

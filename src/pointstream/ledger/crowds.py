@@ -174,6 +174,9 @@ def _look(book: Book, owner: str, crowd: Crowd, new: Appearance) -> None:
     at_device = kind == EntityKind.DEVICE
     asked: dict[str, None] = {}
     for counted in elsewhere.device if at_device else elsewhere.network:
+        if counted.members and len(crowd.seen) <= counted.detector.limit and not crowd.asked:
+            # So it is at nearly every device: too few to be counted at all.
+            continue
         entity, entity_id = _entity(counted, place, new)
         if not entity_id or not counted.weight(new):
             continue

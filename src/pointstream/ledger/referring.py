@@ -75,6 +75,7 @@ _KEPT_MS: Final = 97 * 86_400_000
 
 _MS: Final = timedelta(milliseconds=1)
 _SUSPICIONS_MAX: Final = 4
+_FOREVER_MS: Final = 1 << 62
 
 
 # --- the referrer's side -------------------------------------------------------------------------
@@ -110,8 +111,10 @@ def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: in
     told = watch.rest_as_is.told
     shares = any(device in row[3] and not row[4] for row in told.get("by", ()))
     to = told.get("to")
-    new = to is not None and at_ms - to.get(device, 0) >= TOLD_EVERY_MS
+    until_ms = _FOREVER_MS if to is None else to.get(device, 0) + TOLD_EVERY_MS
+    new = at_ms >= until_ms
     if not shares and not new:
+        watch.calm = (device, until_ms)
         return False
     told = watch.rest.told
     for row in told.get("by", ()):

@@ -25,7 +25,7 @@ from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, MovementType, Role
 from pointstream.fraud.compile import Plan, Watchers
 from pointstream.fraud.sighting import Detected, Sighting
-from pointstream.fraud.watch import Row, Watch
+from pointstream.fraud.watch import LAST, Row, Watch
 from pointstream.ledger.answers import wallet_of
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_bytes, remembered_until_ms
@@ -123,7 +123,12 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
         denied = _denied(watchers, event, occurred_ms)
         if denied is not None:
             _refuse(book, looked, denied)
-    for detector in plan.before[2 * (place is not None) + (device is not None)]:
+    which = 4 if len(watch.rows) >= plan.enough_events else 0
+    if place is not None:
+        which += 2
+    if device is not None and len(watch.devices) >= plan.enough_devices:
+        which += 1
+    for detector in plan.before[which]:
         detected = detector.look(seen, watch)
         if detected is not None and _counts(watchers, detected, event):
             looked.found.append(_suspicion(detected, seen))
@@ -140,7 +145,7 @@ def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> No
     if plan.returns and (looked.parked or event.type != "order.paid"):
         _returned(book, account, event, seen)
     if looked.trips:
-        for detector in plan.after:
+        for detector in plan.after[seen.returned is not None]:
             detected = detector.look(seen, watch)
             if detected is not None and _counts(looked.watchers, detected, event):
                 looked.found.append(_suspicion(detected, seen))
@@ -173,7 +178,11 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> R
     if ip is not None and not watch.see_address(ip, at_ms):
         ip = None
     if device is not None:
-        watch.see_device(device, at_ms)
+        known = watch.devices.get(device)
+        if known is not None and at_ms >= known[LAST]:
+            known[LAST] = at_ms
+        else:
+            watch.see_device(device, at_ms)
     late_ms = now_ms if now_ms > at_ms else 0
     row: Row = [
         at_ms,
@@ -245,6 +254,8 @@ def _allowed(watchers: Watchers, entity: Entity, id: str, event: MemberEvent) ->
 
 def _earned(book: Book) -> int:
     """Return what the event has earned that can be spent, now or later."""
+    if not book.entries:
+        return 0
     wallets, points = book.programme.wallets, 0
     for entry in book.entries:
         if entry["type"] in _EARNED and wallets[entry["wallet"]].spendable:
