@@ -1,7 +1,6 @@
 """Records in, decisions, records out: one partition's share of the job."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -34,8 +33,6 @@ TICKS = "internal.ticks"
 MESSAGES = "internal.messages"
 #: All that a partition task takes, but for the passing of time.
 INPUTS = (*MEMBER_INPUTS, "catalogue", "rules", "detectors", MESSAGES)
-#: Kafka's hash is slow in Python, and devices and shops are told of again and again.
-_placed = lru_cache(maxsize=1 << 14)(partition_of)
 #: All lots of a month expire at one instant: more than one transaction can hold.
 _TIMERS_PER_BATCH = 1000
 
@@ -256,7 +253,7 @@ class PointsProcessor:
             self._send_told(self._shadow_diffs, "ruleset.differed", diff["member_id"], diff, output)
 
     def _owner_of(self, key: str) -> int:
-        return _placed(key.encode(), self._partitions)
+        return partition_of(key.encode(), self._partitions)
 
     def _send_message(self, message: Message, output: Output) -> None:
         value = encode_message(message)

@@ -137,15 +137,7 @@ class StreamApp(faust.App):
         """The body of every agent: hand each batch to the task of its partition."""
         offer = self.engine.offer
         async for batch in stream:
-            offer(
-                batch.topic,
-                batch.partition,
-                batch.begin,
-                batch.end,
-                batch.records,
-                batch.epoch,
-                batch.reaches,
-            )
+            offer(batch)
 
     async def on_start(self) -> None:
         await self.engine.start()

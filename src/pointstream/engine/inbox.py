@@ -94,8 +94,6 @@ class Inbox:
             self._queues[topic].reaches = end
         self._check_position = check_position
         self.size = 0
-        #: Bytes of the values among them.
-        self.bytes = 0
         #: Topics whose position has moved without a record: past transaction markers.
         self._moved: set[str] = set()
         #: Records received again and dropped.
@@ -144,9 +142,7 @@ class Inbox:
         queue.records.extend(records)
         queue.times.extend(times)
         self.size += len(records)
-        weight = sum(map(_weight, records))
-        queue.bytes += weight
-        self.bytes += weight
+        queue.bytes += sum(map(_weight, records))
 
     def awaited(self) -> dict[str, int]:
         """By topic of which more is on its way, the position that was received so far."""
@@ -172,6 +168,11 @@ class Inbox:
         queue = self._queues[topic]
         count = len(queue.records) - queue.head
         return queue.awaited and count < limit and queue.bytes < limit_bytes
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the values that wait."""
+        return sum(queue.bytes for queue in self._queues.values())
 
     @property
     def pending(self) -> bool:
@@ -259,9 +260,7 @@ class Inbox:
     def _advance(self, topic: str, count: int) -> tuple[int, int]:
         queue = self._queues[topic]
         first = queue.records[queue.head].offset
-        weight = sum(map(_weight, queue.records[queue.head : queue.head + count]))
-        queue.bytes -= weight
-        self.bytes -= weight
+        queue.bytes -= sum(map(_weight, queue.records[queue.head : queue.head + count]))
         queue.head += count
         if queue.head == len(queue.records):
             # All taken: the position is the end of the fetch, past any marker behind it.

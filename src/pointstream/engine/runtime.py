@@ -7,11 +7,11 @@ A task that fails takes the process with it.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -22,9 +22,12 @@ from pointstream.engine.formats import Formats
 from pointstream.engine.kafka import Cluster, KafkaPartitionLog
 from pointstream.engine.log import Outlived
 from pointstream.engine.observing import TaskObserver
-from pointstream.engine.records import InputRecord, Processor
+from pointstream.engine.records import Processor
 from pointstream.engine.store import RocksMemory, RocksStore
 from pointstream.engine.task import Guards, Limits, PartitionTask, Phase, Shares
+
+if TYPE_CHECKING:
+    from pointstream.engine.transport import FetchedBatch
 
 __all__ = ["Engine", "EngineConfig", "Overtaken"]
 
@@ -260,25 +263,13 @@ class Engine:
 
     # -- feeding -----------------------------------------------------------------------
 
-    def offer(
-        self,
-        topic: str,
-        partition: int,
-        begin: int,
-        end: int,
-        records: Sequence[InputRecord],
-        epoch: int,
-        reaches: int = 0,
-    ) -> None:
-        """Hand a fetched batch to its task; void when it was fetched for an earlier owner.
-
-        `reaches` is up to where the topic is known to have records that may be read.
-        """
-        task = self.tasks.get(partition)
-        if task is None or epoch != self.epoch:
+    def offer(self, batch: "FetchedBatch") -> None:
+        """Hand a fetched batch to its task; void when it was fetched for an earlier owner."""
+        task = self.tasks.get(batch.partition)
+        if task is None or batch.epoch != self.epoch:
             return
         try:
-            task.offer(topic, begin, end, records, reaches)
+            task.offer(batch.topic, batch.begin, batch.end, batch.records, batch.reaches)
         except EngineError as error:
             # Raised here it would reach Faust's agent, which is restarted after an error and goes
             # on with the next batch.

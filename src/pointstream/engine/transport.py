@@ -48,6 +48,7 @@ class FetchedBatch:
     end: int
     records: Sequence[InputRecord]
     epoch: int
+    #: Up to where the topic is known to have records that may be read.
     reaches: int
 
 

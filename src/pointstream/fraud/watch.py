@@ -204,10 +204,7 @@ class Watch:
         rows = self.rows
         before_ms = now_ms - keep_ms - LATE_MS
         if rows and rows[0][AT] < before_ms:
-            if rows[0][LATE] < before_ms and (len(rows) == 1 or rows[1][AT] >= before_ms):
-                del rows[0]
-            else:
-                rows[:] = [row for row in rows if row[AT] >= before_ms or row[LATE] >= before_ms]
+            rows[:] = [row for row in rows if row[AT] >= before_ms or row[LATE] >= before_ms]
         if rows and rows[-1][AT] > row[AT]:
             insort(rows, row, key=_time)
         else:
@@ -257,14 +254,8 @@ class Watch:
         if sums is None:
             self.counts[what] = [bucket, value]
             return
-        last = sums[-2]
-        if last == bucket:
+        if sums[-2] == bucket:
             sums[-1] = min(sums[-1] + value, SUM_MAX)
-            return
-        if last < bucket:
-            sums += (bucket, value)
-            if len(sums) > 2 * keep:
-                del sums[:2]
             return
         place = len(sums)
         while place and sums[place - 2] > bucket:

@@ -30,6 +30,7 @@ from pointstream.ledger.records import (
     Totals,
     Transfer,
 )
+from pointstream.ledger.state import time_bytes
 from pointstream.rules.ladders import PLAIN
 
 __all__ = [
@@ -96,7 +97,7 @@ def decode_list(value: bytes, start: int = 1) -> list[Any]:
 
 def remembered(until_ms: int, body: bytes = b"") -> bytes:
     """Return a value that counts until a time."""
-    return b"%b%b%b" % (_VERSION_BYTE, until_ms.to_bytes(8, "big"), body)
+    return _VERSION_BYTE + time_bytes(until_ms) + body
 
 
 def remembered_until_ms(value: bytes) -> int:

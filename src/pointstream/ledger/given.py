@@ -63,10 +63,6 @@ def note_given(
 
 def given_rows(book: Book, member: bytes, event_id: str) -> list[bytes]:
     """Return what was noted of an event that is about to be remembered: it is written with it."""
-    if len(book.given) == 1 and book.given[0][1] == event_id and book.given[0][0] == member:
-        row = dumps(book.given[0][2])
-        book.given = []
-        return [row]
     rows: list[bytes] = []
     others: list[tuple[bytes, str, list[Any]]] = []
     for each in book.given:

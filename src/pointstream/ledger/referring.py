@@ -108,6 +108,8 @@ def refer(
 
 def device_seen(book: Book, member_id: str, watch: Watch, device: str, at_ms: int) -> bool:
     """Mind a device of a referrer or referee; whether that changed what is remembered."""
+    if watch.calm is not None and watch.calm[0] == device and at_ms < watch.calm[1]:
+        return False
     told = watch.rest_as_is.told
     shares = any(device in row[3] and not row[4] for row in told.get("by", ()))
     to = told.get("to")

@@ -50,9 +50,7 @@ def tell_elsewhere(
         changed = True
     device = event.device_id
     if device is not None and watchers.elsewhere.refers and watch.has_rest:
-        calm = watch.calm
-        if calm is None or calm[0] != device or seen.at_ms >= calm[1]:
-            changed |= device_seen(book, seen.member_id, watch, device, seen.at_ms)
+        changed |= device_seen(book, seen.member_id, watch, device, seen.at_ms)
     return changed
 
 

@@ -25,7 +25,7 @@ from pointstream.contracts.inputs import CommandEnvelope, MemberEvent
 from pointstream.contracts.vocabulary import EntityKind, FlagAction, MovementType, Role
 from pointstream.fraud.compile import Plan, Watchers
 from pointstream.fraud.sighting import Detected, Sighting
-from pointstream.fraud.watch import LAST, Row, Watch
+from pointstream.fraud.watch import Row, Watch
 from pointstream.ledger.answers import wallet_of
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_bytes, remembered_until_ms
@@ -178,11 +178,7 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> R
     if ip is not None and not watch.see_address(ip, at_ms):
         ip = None
     if device is not None:
-        known = watch.devices.get(device)
-        if known is not None and at_ms >= known[LAST]:
-            known[LAST] = at_ms
-        else:
-            watch.see_device(device, at_ms)
+        watch.see_device(device, at_ms)
     late_ms = now_ms if now_ms > at_ms else 0
     row: Row = [
         at_ms,
@@ -254,8 +250,6 @@ def _allowed(watchers: Watchers, entity: Entity, id: str, event: MemberEvent) ->
 
 def _earned(book: Book) -> int:
     """Return what the event has earned that can be spent, now or later."""
-    if not book.entries:
-        return 0
     wallets, points = book.programme.wallets, 0
     for entry in book.entries:
         if entry["type"] in _EARNED and wallets[entry["wallet"]].spendable:

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from pointstream.engine.access import Access, Reachable
@@ -62,8 +61,6 @@ class Publisher(AsyncLifetime):
         self._rotation = 0
         self._flushed_at = time.monotonic()
         self.sent = 0
-        # Hashing is plain Python and dear; members come back, so most keys are known already.
-        self._placed = lru_cache(maxsize=1 << 16)(partition_of)
 
     async def start(self) -> None:
         """Connect."""
@@ -97,7 +94,7 @@ class Publisher(AsyncLifetime):
             self._rotation += 1
             place = (topic, self._rotation % count)
         else:
-            place = (topic, self._placed(key, count))
+            place = (topic, partition_of(key, count))
         builder = self._open.get(place)
         if builder is None:
             builder = self._open[place] = self._producer.create_batch()
