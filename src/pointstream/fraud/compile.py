@@ -6,7 +6,6 @@ arranged by what an event can trip.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -102,8 +101,6 @@ class Plan:
         "commanded",
         "counters",
         "devices",
-        "enough_devices",
-        "enough_events",
         "in_network",
         "kind",
         "money",
@@ -123,33 +120,22 @@ class Plan:
         self.kind: Final = KIND_OF[name]
         before = tuple(each for each in mine if not each.after)
         at_place = {each for each in before if isinstance(each, Travel)}
-        counting = [each.min_events for each in before if each.min_events]
-        self.enough_events: Final = min(counting, default=sys.maxsize)
-        counting = [each.min_devices for each in before if each.min_devices]
-        self.enough_devices: Final = min(counting, default=sys.maxsize)
-        """With fewer events or devices remembered, no detector that counts them finds anything."""
+        by_device = {each for each in before if isinstance(each, Distinct)}
         self.before: Final = tuple(
             tuple(
                 each
                 for each in before
-                if (events or not each.min_events)
-                and (place or each not in at_place)
-                and (devices or not each.min_devices)
+                if (place or each not in at_place) and (device or each not in by_device)
             )
-            for events in (False, True)
             for place in (False, True)
-            for devices in (False, True)
+            for device in (False, True)
         )
-        """Looked at before the event is handled; by whether there are enough events, it has a
-        place, and it has a device and there are enough of them: 4, 2 and 1 of the index."""
+        """Looked at before the event is handled; by whether it has a place, and a device: 2 and 1
+        of the index."""
         self.commanded: Final = name.startswith("points.")
         """Whether it is a command."""
-        after = tuple(each for each in mine if each.after)
-        self.after: Final = (
-            tuple(each for each in after if not isinstance(each, RefundLoop)),
-            after,
-        )
-        """Looked at when it is known what it earned or gave back; 1 if an order was given back."""
+        self.after: Final = tuple(each for each in mine if each.after)
+        """Looked at when it is known what it earned or gave back."""
         self.steps: Final = tuple(each for each in watchers.steps if name in each.types)
         """Can let it wait."""
         self.counters: Final = tuple(

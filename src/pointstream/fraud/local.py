@@ -93,10 +93,6 @@ class Local(ABC):
     rows_ms: int = 0
     """For how long it needs events one by one."""
     counts: Counter | None = None
-    min_events: int = 0
-    """With fewer events remembered it finds nothing."""
-    min_devices: int = 0
-    """With fewer devices remembered, or an event without one, it finds nothing."""
 
     def __init__(self, source: Detector, version: int, types: Sequence[str]) -> None:
         self.source: Final = source
@@ -155,8 +151,6 @@ class Sliding(Local):
         self._within_ms = self.rows_ms = source.within // _MS
         self.after = source.measure is Measure.POINTS
         self._column = COLUMN_OF.get(source.measure)
-        if self._column is None:
-            self.min_events = source.limit
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         rows, column = watch.rows, self._column
@@ -281,7 +275,7 @@ class Distinct(Local):
 
     def __init__(self, source: DistinctDetector, version: int) -> None:
         super().__init__(source, version, source.types or tuple(KIND_OF))
-        self._limit = self.min_devices = source.limit
+        self._limit = source.limit
         self._within_ms = source.within // _MS
         self.rows_ms = self._within_ms
 

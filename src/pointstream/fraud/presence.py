@@ -44,7 +44,6 @@ __all__ = [
     "Telling",
     "asked_by",
     "tell",
-    "told_lately",
     "wanted_by",
 ]
 
@@ -98,22 +97,14 @@ def tell(
             by = wanted_by(watch, name)
             appearances = asked_by(watch, member_id, by, at_ms, counted.types)
             return Telling(appearances, at_ms + ASKED_FOR_MS)
-    place = _place(watch, name)
-    if told_lately(place, at_ms):
-        return None
-    told: list[int] = place[TOLD]
+    told: list[int] = _place(watch, name)[TOLD]
+    for told_ms in told:
+        if -TOLD_EVERY_MS < at_ms - told_ms < TOLD_EVERY_MS:
+            return None
     told.append(at_ms)
     told.sort()
     del told[:-TOLD_MAX]
     return Telling([_appearance(watch, member_id, name, row)], 0)
-
-
-def told_lately(place: Row, at_ms: int) -> bool:
-    """Tell whether its owner knows that the member was at a place at about a time."""
-    for told_ms in place[TOLD]:  # noqa: SIM110 - a generator costs more than it all
-        if -TOLD_EVERY_MS < at_ms - told_ms < TOLD_EVERY_MS:
-            return True
-    return False
 
 
 def wanted_by(watch: Watch, name: str) -> str:

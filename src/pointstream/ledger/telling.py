@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pointstream.contracts.inputs import MemberEvent, ReferralFirstOrder, ReferralRegistered
 from pointstream.fraud.compile import Plan, Watchers
-from pointstream.fraud.presence import told_lately
 from pointstream.fraud.sighting import Sighting
 from pointstream.fraud.watch import DEVICE, IP, Row, Watch
 from pointstream.ledger.book import Book
@@ -34,16 +33,11 @@ def tell_elsewhere(
     """
     changed = plan.tallied and count(book, event, seen, watchers, watch)
     if row is not None:
-        elsewhere, device, ip = watchers.elsewhere, row[DEVICE], row[IP]
-        # What `see` would find for nearly every event is found here without asking it.
-        if plan.at_device and device is not None:
-            counted = elsewhere.at_devices
-            if counted.bursts or watch.asked or not told_lately(watch.devices[device], seen.at_ms):
-                see(book, watch, seen.member_id, row, "d" + device, counted)
-        if plan.in_network and ip is not None:
-            counted = elsewhere.in_networks
-            if counted.bursts or watch.asked or not told_lately(watch.addresses[ip], seen.at_ms):
-                see(book, watch, seen.member_id, row, "i" + ip, counted)
+        elsewhere = watchers.elsewhere
+        if plan.at_device and row[DEVICE] is not None:
+            see(book, watch, seen.member_id, row, "d" + row[DEVICE], elsewhere.at_devices)
+        if plan.in_network and row[IP] is not None:
+            see(book, watch, seen.member_id, row, "i" + row[IP], elsewhere.in_networks)
     # One class and not the union of two: models answer `isinstance` in Python.
     if plan.refers and (type(event) is ReferralRegistered or type(event) is ReferralFirstOrder):
         refer(book, seen.member_id, watch, event, seen.at_ms)

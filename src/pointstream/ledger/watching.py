@@ -123,12 +123,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
         denied = _denied(watchers, event, occurred_ms)
         if denied is not None:
             _refuse(book, looked, denied)
-    which = 4 if len(watch.rows) >= plan.enough_events else 0
-    if place is not None:
-        which += 2
-    if device is not None and len(watch.devices) >= plan.enough_devices:
-        which += 1
-    for detector in plan.before[which]:
+    for detector in plan.before[2 * (place is not None) + (device is not None)]:
         detected = detector.look(seen, watch)
         if detected is not None and _counts(watchers, detected, event):
             looked.found.append(_suspicion(detected, seen))
@@ -145,7 +140,7 @@ def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> No
     if plan.returns and (looked.parked or event.type != "order.paid"):
         _returned(book, account, event, seen)
     if looked.trips:
-        for detector in plan.after[seen.returned is not None]:
+        for detector in plan.after:
             detected = detector.look(seen, watch)
             if detected is not None and _counts(looked.watchers, detected, event):
                 looked.found.append(_suspicion(detected, seen))
