@@ -42,7 +42,7 @@ from pointstream.rules.compile import compile_programme
 from .__main__ import Bench
 
 PARTITIONS = 4
-BATCH = 2_000
+BATCH = 4_000
 LIMIT = 0.25
 """Of the throughput: so much less with all detectors on."""
 _MESSAGES = "points.internal.messages"

@@ -21,7 +21,7 @@ from pointstream.ledger.errors import ConservationBreach, StateCorrupt
 from pointstream.ledger.kinds import MemberKey, belongings, timer_of
 from pointstream.ledger.ranks import rank_row
 from pointstream.ledger.records import Account, Totals
-from pointstream.ledger.state import event_key, rule_set_key
+from pointstream.ledger.state import event_key, rule_set_key, watch_key
 from pointstream.ledger.told import renamed
 from pointstream.ledger.underway import decode_under_way
 
@@ -66,6 +66,7 @@ def strip(book: Book, account: Account, kept: Set[bytes] = frozenset()) -> Strip
     tells of it by `emit_lots`.
     """
     state, stripped = book.state, Stripped()
+    book.memory.write_late(watch_key(account.member))
     found: dict[str, dict[bytes, int]] = {}
     for thing in belongings(state, account.member):
         if thing.key in kept:

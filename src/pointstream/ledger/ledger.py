@@ -372,6 +372,7 @@ class Ledger:
     def close(self) -> list[Standing]:
         """End the batch: write what has changed; return the standing of each member it touched."""
         book, memory = self._book, self._memory
+        memory.close()
         standings = [standing_of(book, account) for account in book.accounts_shown()]
         stored = b"\x01%b%b%b" % (
             time_bytes(book.now_ms),

@@ -9,7 +9,7 @@ no decision.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from pointstream.ledger.codec import decode_order, remembered, remembered_until_ms
 from pointstream.ledger.state import (
@@ -22,7 +22,7 @@ from pointstream.ledger.state import (
     prefix_stop,
 )
 
-__all__ = ["SWEEP_EVERY", "SWEEP_STEP", "Memory"]
+__all__ = ["SWEEP_EVERY", "SWEEP_STEP", "Late", "Memory"]
 
 SWEEP_EVERY: Final = 2_048
 """New values between two steps of the sweep."""
@@ -36,6 +36,16 @@ _GIVEN: Final = b"\n"
 """Comes before each thing that the event gave. No JSON that is written has one."""
 
 
+class Late(Protocol):
+    """A value that is encoded when the batch ends, however often it changes before."""
+
+    until_ms: int
+    """Until when it counts."""
+
+    def body(self) -> bytes:
+        """Return what is stored of it."""
+
+
 class Memory:
     """The remembered values of one partition."""
 
@@ -46,6 +56,7 @@ class Memory:
         self.new = 0
         self.dedupe: Final = dedupe
         self._window_ms = window_ms
+        self._late: Final[dict[bytes, Late]] = {}
 
     def known_event(self, member: bytes, event_id: str) -> tuple[bytes, bytes] | None:
         """Return the digest and the recorded answer (or nothing) of an event taken before."""
@@ -137,6 +148,27 @@ class Memory:
         self.state.put(key, value)
         self.new += 1
 
+    def put_late(self, key: bytes, value: Late, *, new: bool) -> None:
+        """Write a value when the batch ends, as it is then."""
+        if new:
+            # Its place is taken at once: how much a step of the sweep looks at, and so where it
+            # ends, must not depend on where batches do.
+            self.put(key, remembered(value.until_ms, b""))
+        self._late[key] = value
+
+    def write_late(self, key: bytes) -> None:
+        """Write a value now, if it was to be written late."""
+        value = self._late.pop(key, None)
+        if value is not None:
+            self.state.put(key, remembered(value.until_ms, value.body()))
+
+    def close(self) -> None:
+        """End the batch: write what is late."""
+        put = self.state.put
+        for key, value in self._late.items():
+            put(key, remembered(value.until_ms, value.body()))
+        self._late.clear()
+
     def count(self) -> None:
         """Count a new remembered value that was written elsewhere."""
         self.new += 1
@@ -151,8 +183,10 @@ class Memory:
                 self.cursor = key
                 return
             until_ms = remembered_until_ms(value)
-            if until_ms <= self.now_ms and not (
-                is_payment_key(key) and self._order_needs(key, until_ms)
+            if (
+                until_ms <= self.now_ms
+                and key not in self._late
+                and not (is_payment_key(key) and self._order_needs(key, until_ms))
             ):
                 self.state.delete(key)
         self.cursor = MEMORY_START

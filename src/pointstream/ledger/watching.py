@@ -10,8 +10,7 @@ Two phases around the handler of every event of a member:
 
 A dead letter or a rejected command leaves nothing behind, a known event gets to neither phase; what
 waits is counted, until it is refused (`uncounting`). What is remembered of a member is one value
-(`fraud/watch.py`), written with every event: what the sweep finds in the state must not depend on
-where a batch ends.
+(`fraud/watch.py`), written at the end of the batch.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from pointstream.fraud.sighting import Detected, Sighting
 from pointstream.fraud.watch import Row, Watch
 from pointstream.ledger.answers import wallet_of
 from pointstream.ledger.book import Book
-from pointstream.ledger.codec import remembered, remembered_bytes, remembered_until_ms
+from pointstream.ledger.codec import remembered_bytes, remembered_until_ms
 from pointstream.ledger.consent import points_of
 from pointstream.ledger.judging import let_wait
 from pointstream.ledger.moves import spendable
@@ -222,10 +221,10 @@ def _decoded(value: bytes) -> Watch:
 
 
 def write_watch(book: Book, member: bytes, watch: Watch, until_ms: int = 0) -> None:
-    """Write what is remembered of a member; after an event, from now on for `KEPT_MS`."""
-    put = book.state.put if watch.until_ms else book.memory.put
+    """Have what is remembered of a member written; after an event, from now on for `KEPT_MS`."""
+    new = not watch.until_ms
     watch.until_ms = until_ms or book.now_ms + KEPT_MS
-    put(watch_key(member), remembered(watch.until_ms, watch.body()))
+    book.memory.put_late(watch_key(member), watch, new=new)
 
 
 # --- what is seen of an event -------------------------------------------------------------------
