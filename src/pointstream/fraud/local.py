@@ -232,7 +232,7 @@ class Spike(Local):
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         source = self._source
         bucket = seen.at_ms // self._bucket_ms
-        value = measured(source.measure, seen)
+        value = seen.points if self.after else measured(source.measure, seen)
         sums = watch.counts.get(self._name)
         if sums:
             if sums[-2] == bucket:

@@ -105,7 +105,6 @@ class Watch:
     """What is remembered of one member. After `body` nothing of it is there until `open`."""
 
     __slots__ = (
-        "_asked",
         "_main",
         "_rest",
         "_rest_body",
@@ -113,6 +112,7 @@ class Watch:
         "calm",
         "counts",
         "devices",
+        "may_be_asked",
         "rows",
         "until_ms",
     )
@@ -133,8 +133,8 @@ class Watch:
         """`rest` as it is stored; None if it is to be encoded anew."""
         self._main = b""
         """All but `rest` as it was stored last; empty while it is at hand."""
-        self._asked: bool | None = None
-        """Whether anybody is in `Rest.asked`, once that was looked at."""
+        self.may_be_asked = False
+        """Whether anybody may be in `Rest.asked`."""
         self.calm: tuple[str, int] | None = None
         """A device of which `Rest.told` has nothing to do, and until when: so `told` need not be
         decoded to see that again."""
@@ -145,15 +145,19 @@ class Watch:
         # Not `cls()`: it would make what is thrown away at once, for every event.
         watch = cls.__new__(cls)
         watch.until_ms = until_ms
-        watch._rest = watch._asked = watch.calm = None
-        watch._main, _, watch._rest_body = body.partition(b"\n")
+        watch._rest = watch.calm = None
+        watch._main, _, rest_body = body.partition(b"\n")
+        watch._rest_body = rest_body
+        # Without decoding it: what it ends with is `asked`.
+        watch.may_be_asked = rest_body != b"" and not rest_body.endswith(b"{}]")
         return watch.open()
 
     @property
     def rest(self) -> Rest:
         """What few members have, to be changed; to be asked for where it is needed only."""
         rest = self.rest_as_is
-        self._rest_body = self._asked = self.calm = None
+        self._rest_body = self.calm = None
+        self.may_be_asked = True
         return rest
 
     @property
@@ -169,21 +173,13 @@ class Watch:
         # Not whether it was asked for: one that was read anew would not know of that.
         return self._rest_body != b"" if self._rest_body is not None else _there(self.rest_as_is)
 
-    @property
-    def asked(self) -> bool:
-        """Whether any owner wants all appearances."""
-        if self._rest_body is None:
-            return bool(self.rest_as_is.asked)
-        if self._asked is None:
-            self._asked = self._rest_body != b"" and bool(self.rest_as_is.asked)
-        return self._asked
-
     def body(self) -> bytes:
         """Return what `of_body` makes this of again, and keep no more than that until `open`."""
         if self._rest_body is None:
             rest = self.rest_as_is
             listed = [rest.returns, rest.told, rest.asked]
             self._rest_body = dumps(listed) if _there(rest) else b""
+            self.may_be_asked = bool(rest.asked)
         self._rest = None
         self._main = dumps([self.rows, self.devices, self.addresses, self.counts])
         del self.rows, self.devices, self.addresses, self.counts
@@ -254,16 +250,20 @@ class Watch:
         if sums is None:
             self.counts[what] = [bucket, value]
             return
-        if sums[-2] == bucket:
+        latest = sums[-2]
+        if latest < bucket:
+            sums += (bucket, value)
+        elif latest == bucket:
             sums[-1] = min(sums[-1] + value, SUM_MAX)
             return
-        place = len(sums)
-        while place and sums[place - 2] > bucket:
-            place -= 2
-        if place and sums[place - 2] == bucket:
-            sums[place - 1] = min(sums[place - 1] + value, SUM_MAX)
-            return
-        sums[place:place] = (bucket, value)
+        else:
+            place = len(sums)
+            while place and sums[place - 2] > bucket:
+                place -= 2
+            if place and sums[place - 2] == bucket:
+                sums[place - 1] = min(sums[place - 1] + value, SUM_MAX)
+                return
+            sums[place:place] = (bucket, value)
         if len(sums) > 2 * keep:
             del sums[:2]
 

@@ -105,7 +105,7 @@ class Book:
         """Flags that the points of the event being handled come under."""
         self.came_back: list[Account] = []
         """Accounts with open flags whose lots got points back: the flags may be about those."""
-        self.given: list[tuple[bytes, str, list[Any]]] = []
+        self.given: Final[dict[tuple[bytes, str], list[bytes]]] = {}
         """What was given since, by member and event: kept when the record is done."""
         self.detectors: Final = DetectorBook(
             detector_versions(programme.source),

@@ -6,13 +6,17 @@ kept behind the event's remembered id, where detectors are in use. Of an order i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pointstream.contracts.wire import dumps, loads
 from pointstream.ledger.book import Book
 from pointstream.ledger.records import Account, Lot
 from pointstream.rules.model import CompiledCap, Reward
+
+_ROW_OF_ORDER: Final = 4
+"""So short is what is kept of a lot of an order; of others it is longer."""
 
 __all__ = ["Given", "given_by", "given_rows", "keep_given", "keep_taken", "note_given"]
 
@@ -25,10 +29,10 @@ class Given:
     wallet: str
     points: int
     """What it gave, less what reviews have taken back."""
-    earned_ms: int
-    expires_ms: int
+    earned_ms: int = 0
+    expires_ms: int = 0
     order_id: str | None = None
-    """With an order, its award knows the rest."""
+    """With an order, its award knows the rest, these two times as well."""
     ruleset_hash: str | None = None
     """Of a rule that has caps."""
     rule_id: str | None = None
@@ -51,46 +55,50 @@ def note_given(
     record is done."""
     if event_id is None:
         return
-    row: list[Any] = [lot.lot_id, lot.wallet, lot.points, lot.earned_ms, lot.expires_ms]
+    row: list[Any]
     if lot.order_id is not None:
-        row.append(lot.order_id)
-    elif reward is None:
-        row += [None, None, None, False]
-    elif reward.caps:
-        row += [None, reward.ruleset_hash, reward.rule_id]
-    book.given.append((account.member, event_id, row))
+        row = [lot.lot_id, lot.wallet, lot.points, lot.order_id]
+    else:
+        row = [lot.lot_id, lot.wallet, lot.points, lot.earned_ms, lot.expires_ms]
+        if reward is None:
+            row += [None, None, None, False]
+        elif reward.caps:
+            row += [None, reward.ruleset_hash, reward.rule_id]
+    book.given.setdefault((account.member, event_id), []).append(dumps(row))
 
 
-def given_rows(book: Book, member: bytes, event_id: str) -> list[bytes]:
+def given_rows(book: Book, member: bytes, event_id: str) -> Sequence[bytes]:
     """Return what was noted of an event that is about to be remembered: it is written with it."""
-    rows: list[bytes] = []
-    others: list[tuple[bytes, str, list[Any]]] = []
-    for each in book.given:
-        if each[1] == event_id and each[0] == member:
-            rows.append(dumps(each[2]))
-        else:
-            others.append(each)
-    book.given = others
-    return rows
+    return book.given.pop((member, event_id), ())
 
 
 def keep_given(book: Book) -> None:
     """Write what was noted besides, behind the ids of the events."""
-    for member, event_id, row in book.given:
-        book.memory.add_given(member, event_id, dumps(row))
-    book.given = []
+    for (member, event_id), rows in book.given.items():
+        for row in rows:
+            book.memory.add_given(member, event_id, row)
+    book.given.clear()
 
 
 def given_by(book: Book, account: Account, event_id: str) -> list[Given]:
     """Return what is known of an event's lots."""
-    return [Given(*loads(row)) for row in book.memory.given(account.member, event_id)]
+    return [_given(loads(row)) for row in book.memory.given(account.member, event_id)]
 
 
 def keep_taken(book: Book, account: Account, event_id: str, given: list[Given]) -> None:
     """Note that all an event gave has been taken back. That it has stays known: a part of a lot
     can come back into it later."""
     rows = [
-        dumps([one.lot_id, one.wallet, 0, one.earned_ms, one.expires_ms, one.order_id])
+        [one.lot_id, one.wallet, 0, one.order_id]
+        if one.order_id is not None
+        else [one.lot_id, one.wallet, 0, one.earned_ms, one.expires_ms]
         for one in given
     ]
-    book.memory.replace_given(account.member, event_id, rows)
+    book.memory.replace_given(account.member, event_id, [dumps(row) for row in rows])
+
+
+def _given(row: list[Any]) -> Given:
+    if len(row) == _ROW_OF_ORDER:
+        lot_id, wallet, points, order_id = row
+        return Given(lot_id, wallet, points, order_id=order_id)
+    return Given(*row)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pointstream.contracts.inputs import MemberEvent, ReferralFirstOrder, ReferralRegistered
 from pointstream.fraud.compile import Plan, Watchers
 from pointstream.fraud.sighting import Sighting
-from pointstream.fraud.watch import DEVICE, IP, Row, Watch
+from pointstream.fraud.watch import Row, Watch
 from pointstream.ledger.book import Book
 from pointstream.ledger.crowds import see
 from pointstream.ledger.notes import Note
@@ -32,18 +32,15 @@ def tell_elsewhere(
     `row` is what the member remembers of it. Returns whether it remembers anything more.
     """
     changed = plan.tallied and count(book, event, seen, watchers, watch)
+    elsewhere = watchers.elsewhere
     if row is not None:
-        elsewhere = watchers.elsewhere
-        if plan.at_device and row[DEVICE] is not None:
-            see(book, watch, seen.member_id, row, "d" + row[DEVICE], elsewhere.at_devices)
-        if plan.in_network and row[IP] is not None:
-            see(book, watch, seen.member_id, row, "i" + row[IP], elsewhere.in_networks)
+        see(book, watch, seen.member_id, row, elsewhere, plan)
     # One class and not the union of two: models answer `isinstance` in Python.
     if plan.refers and (type(event) is ReferralRegistered or type(event) is ReferralFirstOrder):
         refer(book, seen.member_id, watch, event, seen.at_ms)
         changed = True
     device = event.device_id
-    if device is not None and watchers.elsewhere.refers and watch.has_rest:
+    if device is not None and elsewhere.refers and watch.has_rest:
         changed |= device_seen(book, seen.member_id, watch, device, seen.at_ms)
     return changed
 

@@ -15,7 +15,6 @@ waits is counted, until it is refused (`uncounting`). What is remembered of a me
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -58,19 +57,10 @@ _EARNED: Final = frozenset((MovementType.EARNED.value, MovementType.PENDING.valu
 _SPENDING: Final = frozenset(("points.redeem", "points.hold", "points.transfer"))
 
 
-@dataclass(slots=True)
-class Looked:
-    """What was seen before an event was handled."""
-
-    watchers: Watchers
-    plan: Plan
-    watch: Watch
-    seen: Sighting
-    parked: int
-    """How many refunds and cancellations were waiting for their order."""
-    trips: bool
-    """Whether the member is on no allow list."""
-    found: list[Suspicion] = field(default_factory=list)
+Looked = tuple[Watchers, Plan, Watch, Sighting, int, bool, list[Suspicion]]
+"""What was seen before an event was handled: last how many refunds and cancellations were waiting
+for their order, whether the member is on no allow list, and what was found. (A class of its own
+takes longer to make and to read than all else that most events need.)"""
 
 
 def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> Looked | None:
@@ -110,7 +100,8 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
         seen.money_minor = getattr(event, plan.money) or 0
     watch = watch_of(book, account.member)
     trips = not watchers.allows or not _allowed(watchers, Entity.MEMBER, member_id, event)
-    looked = Looked(watchers, plan, watch, seen, account.parked, trips)
+    found: list[Suspicion] = []
+    looked = watchers, plan, watch, seen, account.parked, trips, found
     if plan.commanded and isinstance(event, CommandEnvelope):
         if plan.steps or plan.points:
             seen.points = points_of(book, account, event)
@@ -125,31 +116,31 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
     for detector in plan.before[2 * (place is not None) + (device is not None)]:
         detected = detector.look(seen, watch)
         if detected is not None and _counts(watchers, detected, event):
-            looked.found.append(_suspicion(detected, seen))
-    if looked.found:
-        hold_back(book, looked.found)
+            found.append(_suspicion(detected, seen))
+    if found:
+        hold_back(book, found)
     return looked
 
 
 def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> None:
     """Raise what was found about an event that was taken, and remember the event."""
-    plan, watch, seen = looked.plan, looked.watch, looked.seen
+    watchers, plan, watch, seen, parked, trips, found = looked
     if plan.points and not plan.commanded:
         seen.points = _earned(book)
-    if plan.returns and (looked.parked or event.type != "order.paid"):
+    if plan.returns and (parked or seen.type != "order.paid"):
         _returned(book, account, event, seen)
-    if looked.trips:
+    if trips:
         for detector in plan.after:
             detected = detector.look(seen, watch)
-            if detected is not None and _counts(looked.watchers, detected, event):
-                looked.found.append(_suspicion(detected, seen))
-    row = _remember(looked.watchers, plan, watch, seen)
+            if detected is not None and _counts(watchers, detected, event):
+                found.append(_suspicion(detected, seen))
+    row = _remember(watchers, plan, watch, seen)
     told = False
     if plan.tells or watch.has_rest:
-        told = tell_elsewhere(book, event, seen, row, looked.watchers, plan, watch)
+        told = tell_elsewhere(book, event, seen, row, watchers, plan, watch)
     if row is not None or told:
         write_watch(book, account.member, watch)
-    for suspicion in looked.found:
+    for suspicion in found:
         raise_flag(book, suspicion)
 
 
@@ -268,16 +259,16 @@ def _returned(book: Book, account: Account, event: Any, seen: Sighting) -> None:
 
 def _step_up(book: Book, account: Account, event: CommandEnvelope, looked: Looked) -> None:
     """Let a command wait that a detector says needs a second confirmation."""
-    seen, watch = looked.seen, looked.watch
+    _, plan, watch, seen, _, _, found = looked
     available = spendable(book, account, wallet_of(event), max(book.now_ms, seen.at_ms))
     if seen.points > available or account.frozen:
         return  # It is rejected anyhow: nobody needs to be asked.
-    for detector in looked.plan.steps:
+    for detector in plan.steps:
         detected = detector.look(seen, watch, available)
         if detected is None:
             continue
         if not detector.waits:
-            looked.found.append(_suspicion(detected, seen))
+            found.append(_suspicion(detected, seen))
         elif book.step_up is None:
             book.step_up = detected
 
@@ -300,11 +291,11 @@ def _denied(watchers: Watchers, event: MemberEvent, at_ms: int) -> Denied | None
 
 def _refuse(book: Book, looked: Looked, denied: Denied) -> None:
     """Deal with an event of an entity that is on the deny list."""
-    seen = looked.seen
+    watchers, _, _, seen, _, _, found = looked
     why = f" ({denied.reason})" if denied.reason else ""
     detected = Detected(
         DENIED,
-        looked.watchers.denying,
+        watchers.denying,
         denied.action,
         1,
         0,
@@ -316,7 +307,7 @@ def _refuse(book: Book, looked: Looked, denied: Denied) -> None:
     if seen.type in _SPENDING and denied.action is not FlagAction.FLAG:
         book.step_up = detected
     else:
-        looked.found.append(_suspicion(detected, seen))
+        found.append(_suspicion(detected, seen))
 
 
 def _counts(watchers: Watchers, detected: Detected, event: MemberEvent) -> bool:
