@@ -30,6 +30,7 @@ from pointstream.fraud.sighting import EVIDENCE_MAX, KIND_OF, Detected, Sighting
 from pointstream.fraud.watch import (
     AFTER_MS,
     AT,
+    BUCKET,
     DEVICE,
     EVENT_ID,
     KIND,
@@ -37,6 +38,8 @@ from pointstream.fraud.watch import (
     PERCENT,
     PLACE,
     POINTS,
+    SUM,
+    TOTAL,
     Row,
     Watch,
 )
@@ -199,7 +202,8 @@ class Bucketed(Local):
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         value = measured(self._measure, seen)
-        if sum(watch.counts.get(self._name, ())[1::2]) + value <= self._limit:
+        known = watch.counts.get(self._name)
+        if value + (known[TOTAL] if known is not None else 0) <= self._limit:
             return None
         sums = watch.counted(self._name)
         total = value + busiest_run(sums, seen.at_ms // DAY_MS, self._days)
@@ -233,11 +237,11 @@ class Spike(Local):
         source = self._source
         bucket = seen.at_ms // self._bucket_ms
         value = seen.points if self.after else measured(source.measure, seen)
-        sums = watch.counts.get(self._name)
-        if sums:
-            if sums[-2] == bucket:
-                value += sums[-1]
-            elif sums[-2] > bucket:
+        known = watch.counts.get(self._name)
+        if known is not None:
+            if known[BUCKET] == bucket:
+                value += known[SUM]
+            elif known[BUCKET] > bucket:
                 value += dict(watch.counted(self._name)).get(bucket, 0)
         if value <= self._floor:
             return None

@@ -18,6 +18,8 @@ make them anew.
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from pointstream.contracts.wire import dumps, loads
@@ -27,6 +29,7 @@ __all__ = [
     "ADDRESS",
     "AFTER_MS",
     "AT",
+    "BUCKET",
     "DEVICE",
     "EVENT_ID",
     "FIRST",
@@ -44,9 +47,11 @@ __all__ = [
     "REFERRERS_MAX",
     "RETURNS_MAX",
     "ROWS_MAX",
+    "SUM",
     "SUM_MAX",
     "TOLD",
     "TOLD_MAX",
+    "TOTAL",
     "Rest",
     "Row",
     "Watch",
@@ -76,6 +81,12 @@ PERCENT, AFTER_MS = 3, 4
 LAST, FIRST, TOLD, ADDRESS, NETWORK = range(5)
 """What is known of a device or an address: when the member was seen there last and first, the
 latest times of which it told, earliest first; of an address what it means, and its network."""
+
+BUCKET, SUM, TOTAL, OLDER = range(4)
+"""What is known of something that is counted: the number of its latest bucket, the sum of that and
+of all; those before as text, oldest first, each as `SUM+APART `, its sum and how many buckets later
+the next one is. Nearly every event adds to the latest, and hardly any asks for the others: a month
+of numbers would take longer to decode than all else."""
 
 Row = list[Any]
 
@@ -126,8 +137,8 @@ class Watch:
         """Devices it was seen with, in the order in which they came."""
         self.addresses: dict[str, Row] = {}
         """Addresses it was seen at, likewise."""
-        self.counts: dict[str, list[int]] = {}
-        """By what is counted: numbers of buckets, in rising order, each followed by its sum."""
+        self.counts: dict[str, Row] = {}
+        """By what is counted: its sums in buckets of time."""
         self._rest: Rest | None = None
         self._rest_body: bytes | None = b""
         """`rest` as it is stored; None if it is to be encoded anew."""
@@ -246,31 +257,38 @@ class Watch:
 
     def count(self, what: str, bucket: int, value: int, keep: int) -> None:
         """Add to a bucket; forget the oldest of more than `keep`."""
-        sums = self.counts.get(what)
-        if sums is None:
-            self.counts[what] = [bucket, value]
+        known = self.counts.get(what)
+        if known is None:
+            self.counts[what] = [bucket, value, value, ""]
             return
-        latest = sums[-2]
-        if latest < bucket:
-            sums += (bucket, value)
-        elif latest == bucket:
-            sums[-1] = min(sums[-1] + value, SUM_MAX)
-            return
+        latest, latest_sum, total, older = known
+        if bucket == latest:
+            added = min(latest_sum + value, SUM_MAX)
+            known[:3] = latest, added, total + added - latest_sum
+        elif bucket > latest:
+            older += f"{latest_sum}+{bucket - latest} "
+            known[:] = bucket, value, total + value, older
+            if older.count("+") >= keep:
+                oldest, _, known[OLDER] = older.partition(" ")
+                known[TOTAL] -= int(oldest.partition("+")[0])
         else:
-            place = len(sums)
-            while place and sums[place - 2] > bucket:
-                place -= 2
-            if place and sums[place - 2] == bucket:
-                sums[place - 1] = min(sums[place - 1] + value, SUM_MAX)
-                return
-            sums[place:place] = (bucket, value)
-        if len(sums) > 2 * keep:
-            del sums[:2]
+            sums = dict(self.counted(what))
+            sums[bucket] = min(sums.get(bucket, 0) + value, SUM_MAX)
+            self.counts[what] = _counted(sorted(sums.items())[-keep:])
 
     def counted(self, what: str) -> list[tuple[int, int]]:
         """Return the buckets of what is counted, in rising order, and their sums."""
-        sums = self.counts.get(what, ())
-        return list(zip(sums[::2], sums[1::2], strict=True))
+        known = self.counts.get(what)
+        if known is None:
+            return []
+        bucket, latest_sum, _, older = known
+        sums = [(bucket, latest_sum)]
+        for each in reversed(older.split()):
+            value, _, apart = each.partition("+")
+            bucket -= int(apart)
+            sums.append((bucket, int(value)))
+        sums.reverse()
+        return sums
 
     def forget_counts(self, counted: frozenset[str]) -> None:
         """Forget what nobody counts any more."""
@@ -284,7 +302,8 @@ class Watch:
         _join(self.devices, other.devices)
         _join(self.addresses, other.addresses)
         for what, theirs in other.counts.items():
-            longest = max(len(theirs), len(self.counts.get(what, ()))) // 2
+            own = self.counts.get(what)
+            longest = 1 + max(each[OLDER].count("+") for each in (theirs, own) if each is not None)
             for bucket, value in other.counted(what):
                 self.count(what, bucket, value, longest)
         if other.has_rest:
@@ -323,6 +342,13 @@ def _add(places: dict[str, Row], name: str, known: Row) -> None:
         # Not the new one, though it may be of a time before all others.
         del places[min(places, key=lambda each: int(places[each][LAST]))]
     places[name] = known
+
+
+def _counted(sums: Sequence[tuple[int, int]]) -> Row:
+    """Return buckets in rising order, and their sums, as they are kept."""
+    older = [f"{value}+{after - bucket} " for (bucket, value), (after, _) in pairwise(sums)]
+    bucket, value = sums[-1]
+    return [bucket, value, sum(each for _, each in sums), "".join(older)]
 
 
 def _join(own: dict[str, Row], other: dict[str, Row]) -> None:
