@@ -123,15 +123,16 @@ class Plan:
         by_device = {each for each in before if isinstance(each, Distinct)}
         self.before: Final = tuple(
             tuple(
-                each
-                for each in before
-                if (place or each not in at_place) and (device or each not in by_device)
+                tuple(
+                    each
+                    for each in before
+                    if (place or each not in at_place) and (device or each not in by_device)
+                )
+                for device in (False, True)
             )
             for place in (False, True)
-            for device in (False, True)
         )
-        """Looked at before the event is handled; by whether it has a place, and a device: 2 and 1
-        of the index."""
+        """Looked at before the event is handled; by whether it has a place, and a device."""
         self.commanded: Final = name.startswith("points.")
         """Whether it is a command."""
         self.after: Final = tuple(each for each in mine if each.after)

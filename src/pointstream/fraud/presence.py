@@ -100,7 +100,7 @@ def tell(
             return Telling(appearances, at_ms + ASKED_FOR_MS)
     told: list[int] = known[TOLD]
     for told_ms in reversed(told):
-        if -TOLD_EVERY_MS < at_ms - told_ms < TOLD_EVERY_MS:
+        if abs(at_ms - told_ms) < TOLD_EVERY_MS:
             return None
     told.append(at_ms)
     told.sort()

@@ -123,6 +123,7 @@ class Watch:
         "calm",
         "counts",
         "devices",
+        "is_open",
         "may_be_asked",
         "rows",
         "until_ms",
@@ -144,6 +145,8 @@ class Watch:
         """`rest` as it is stored; None if it is to be encoded anew."""
         self._main = b""
         """All but `rest` as it was stored last; empty while it is at hand."""
+        self.is_open = True
+        """Whether it is at hand."""
         self.may_be_asked = False
         """Whether anybody may be in `Rest.asked`."""
         self.calm: tuple[str, int] | None = None
@@ -194,6 +197,7 @@ class Watch:
         self._rest = None
         self._main = dumps([self.rows, self.devices, self.addresses, self.counts])
         del self.rows, self.devices, self.addresses, self.counts
+        self.is_open = False
         return b"%b\n%b" % (self._main, self._rest_body)
 
     def open(self) -> Watch:
@@ -201,6 +205,7 @@ class Watch:
         if self._main:
             self.rows, self.devices, self.addresses, self.counts = loads(self._main)
             self._main = b""
+        self.is_open = True
         return self
 
     def add_row(self, row: Row, now_ms: int, keep_ms: int) -> None:

@@ -26,16 +26,14 @@ from pointstream.fraud.crowd import (
     distinct_around,
     sum_around,
 )
-from pointstream.fraud.compile import Plan
-from pointstream.fraud.elsewhere import Counted, Elsewhere
+from pointstream.fraud.elsewhere import Counted
 from pointstream.fraud.presence import (
     ASKED_FOR_MS,
     Telling,
     asked_by,
-    tell,
     wanted_by,
 )
-from pointstream.fraud.watch import DEVICE, IP, Row, Watch
+from pointstream.fraud.watch import Watch
 from pointstream.fraud.words import amount, span
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
@@ -51,8 +49,8 @@ __all__ = [
     "Places",
     "asked_for_appearances",
     "rename_everywhere",
-    "see",
     "take_seen",
+    "tell_owner",
 ]
 
 SEEN: Final = "seen"
@@ -62,21 +60,9 @@ APPEARANCES_ASKED: Final = "appearances.asked"
 _KINDS: Final = {"d": EntityKind.DEVICE, "n": EntityKind.IP}
 
 
-def see(
-    book: Book, watch: Watch, member_id: str, row: Row, elsewhere: Elsewhere, plan: Plan
-) -> None:
-    """Tell the owners of the places of an event that was noted what they must know of it."""
-    device, ip = row[DEVICE], row[IP]
-    if device is not None and plan.at_device:
-        name, known = "d" + device, watch.devices[device]
-        telling = tell(watch, member_id, row, name, known, elsewhere.at_devices)
-        if telling is not None:
-            _tell(book, member_id, name, telling)
-    if ip is not None and plan.in_network:
-        name, known = "i" + ip, watch.addresses[ip]
-        telling = tell(watch, member_id, row, name, known, elsewhere.in_networks)
-        if telling is not None:
-            _tell(book, member_id, wanted_by(watch, name), telling)
+def tell_owner(book: Book, watch: Watch, member_id: str, name: str, telling: Telling) -> None:
+    """Tell the owner of a place what it must know of an event there."""
+    _tell(book, member_id, wanted_by(watch, name), telling)
 
 
 def asked_for_appearances(book: Book, watch: Watch, message: Message) -> Decision:

@@ -300,19 +300,23 @@ class Ledger:
         handler = _HANDLERS.get(type(event), command_given)
         looked = look(book, account, event, occurred_ms) if book.detectors.any else None
         decision = handler(book, member, event, cause, source)
-        if looked is not None and _taken(decision):
-            keep(book, account, event, looked)
-        if decision.result is not None:
+        result = decision.result
+        if result is None:
+            if decision.outcome in _REMEMBERED:
+                if looked is not None:
+                    keep(book, account, event, looked)
+                given = given_rows(book, member, event_id) if book.given else ()
+                memory.keep_event(member, event_id, digest, b"", given, occurred_ms=occurred_ms)
+        else:
+            if looked is not None and result["outcome"] == CommandOutcome.ACCEPTED:
+                keep(book, account, event, looked)
             if account.erased:
                 # Remembered like all commands, but not under the member's id.
-                keep_erasure(book, account, digest, decision.result["seq"])
+                keep_erasure(book, account, digest, result["seq"])
             else:
                 given = given_rows(book, member, event_id) if book.given else ()
-                answer = dumps(decision.result)
+                answer = dumps(result)
                 memory.keep_event(member, event_id, digest, answer, given, occurred_ms=occurred_ms)
-        elif decision.outcome in _REMEMBERED:
-            given = given_rows(book, member, event_id) if book.given else ()
-            memory.keep_event(member, event_id, digest, b"", given, occurred_ms=occurred_ms)
         memory.sweep()
         return self._finish(decision)
 
@@ -436,13 +440,6 @@ class Ledger:
             decision.effects = book.effects
             book.effects = None
         return decision
-
-
-def _taken(decision: Decision) -> bool:
-    """Tell whether an event counts from now on, and was not refused."""
-    if decision.result is None:
-        return decision.outcome in _REMEMBERED
-    return bool(decision.result["outcome"] == CommandOutcome.ACCEPTED)
 
 
 def _too_far_in_future(book: Book, occurred_ms: int, source: Source) -> Decision:

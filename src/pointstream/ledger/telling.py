@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pointstream.contracts.inputs import MemberEvent, ReferralFirstOrder, ReferralRegistered
 from pointstream.fraud.compile import Plan, Watchers
+from pointstream.fraud.presence import tell
 from pointstream.fraud.sighting import Sighting
-from pointstream.fraud.watch import Row, Watch
+from pointstream.fraud.watch import DEVICE, IP, Row, Watch
 from pointstream.ledger.book import Book
-from pointstream.ledger.crowds import see
+from pointstream.ledger.crowds import tell_owner
 from pointstream.ledger.notes import Note
 from pointstream.ledger.referring import device_seen, refer
 from pointstream.ledger.tallies import count, take_tallies
@@ -33,15 +34,26 @@ def tell_elsewhere(
     """
     changed = plan.tallied and count(book, event, seen, watchers, watch)
     elsewhere = watchers.elsewhere
+    member_id = seen.member_id
     if row is not None:
-        see(book, watch, seen.member_id, row, elsewhere, plan)
+        device, ip = row[DEVICE], row[IP]
+        if device is not None and plan.at_device:
+            name, known = "d" + device, watch.devices[device]
+            telling = tell(watch, member_id, row, name, known, elsewhere.at_devices)
+            if telling is not None:
+                tell_owner(book, watch, member_id, name, telling)
+        if ip is not None and plan.in_network:
+            name, known = "i" + ip, watch.addresses[ip]
+            telling = tell(watch, member_id, row, name, known, elsewhere.in_networks)
+            if telling is not None:
+                tell_owner(book, watch, member_id, name, telling)
     # One class and not the union of two: models answer `isinstance` in Python.
     if plan.refers and (type(event) is ReferralRegistered or type(event) is ReferralFirstOrder):
-        refer(book, seen.member_id, watch, event, seen.at_ms)
+        refer(book, member_id, watch, event, seen.at_ms)
         changed = True
     device = event.device_id
     if device is not None and elsewhere.refers and watch.has_rest:
-        changed |= device_seen(book, seen.member_id, watch, device, seen.at_ms)
+        changed |= device_seen(book, member_id, watch, device, seen.at_ms)
     return changed
 
 

@@ -113,7 +113,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
         denied = _denied(watchers, event, occurred_ms)
         if denied is not None:
             _refuse(book, looked, denied)
-    for detector in plan.before[2 * (place is not None) + (device is not None)]:
+    for detector in plan.before[place is not None][device is not None]:
         detected = detector.look(seen, watch)
         if detected is not None and _counts(watchers, detected, event):
             found.append(_suspicion(detected, seen))
@@ -197,6 +197,8 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> R
 def watch_of(book: Book, member: bytes) -> Watch:
     """Return what is remembered of a member. Who changes it writes it."""
     watch = book.watches.get(member)
+    if watch is not None and watch.is_open and watch.until_ms > book.now_ms:
+        return watch
     if watch is None:
         value = book.state.get(watch_key(member))
         watch = Watch() if value is None else _decoded(value)
