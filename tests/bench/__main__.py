@@ -41,6 +41,7 @@ from pointstream.operations.workers import WorkerGroup
 
 PARTITIONS = 4
 _TIMEOUT_SECONDS = 300.0
+ALL_AT_ONCE = 1 << 30
 #: Stock Faust is slower by an order of magnitude: a share of the records is enough for its rate.
 _STOCK_SHARE = 10
 
@@ -58,11 +59,19 @@ def plan_of(events: int) -> StreamPlan:
     )
 
 
-async def publish(servers: str, prefix: str, stream: list[Generated]) -> None:
-    """Fill the input topics."""
+async def publish(
+    servers: str, prefix: str, stream: list[Generated], together: int = ALL_AT_ONCE
+) -> None:
+    """Fill the input topics, at most `together` events at a time.
+
+    What is sent at a time comes in batches by topic, and the broker gives all of a batch one time:
+    so far is the stream out of order.
+    """
     async with Publisher(servers) as publisher:
-        for each in stream:
+        for number, each in enumerate(stream, 1):
             await publisher.put(OutgoingRecord(prefix + each.topic, each.key, each.value))
+            if number % together == 0:
+                await publisher.flush()
 
 
 async def committed_rate(
@@ -115,8 +124,12 @@ async def consume_rate(servers: str, prefix: str, total: int) -> float:
 class Bench:
     """One broker, many rounds."""
 
-    def __init__(self, servers: str, events: int, directory: Path) -> None:
+    def __init__(
+        self, servers: str, events: int, directory: Path, *, together: int = ALL_AT_ONCE
+    ) -> None:
+        """`together` as in `publish`; all at once if left out."""
         self.servers = servers
+        self._together = together
         self.directory = directory
         self.stream = list(generate(plan_of(events)))
         self.small = self.stream[: max(2000, len(self.stream) // _STOCK_SHARE)]
@@ -141,7 +154,7 @@ class Bench:
 
     async def _ready(self, settings: Settings, stream: list[Generated]) -> None:
         await ensure_topics(self.servers, wanted_topics(settings))
-        await publish(self.servers, settings.topic_prefix, stream)
+        await publish(self.servers, settings.topic_prefix, stream, self._together)
 
     def pointstream(self, programme_file: Path | None = None) -> tuple[float, float]:
         """Rates of the job and of reading alone, on the same records; of another programme."""

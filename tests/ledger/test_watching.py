@@ -400,12 +400,17 @@ def test_without_detectors_nothing_is_remembered() -> None:
     assert not [key for key in bench.books() if key[:1] == b"W"]
 
 
-def test_an_erased_member_is_forgotten_by_the_detectors() -> None:
+@pytest.mark.parametrize("batch", [1, 6, 1_000])
+def test_an_erased_member_is_forgotten_by_the_detectors(batch: int) -> None:
     """Nothing of what was seen of a member outlives the erasure."""
-    bench = Bench(watched(OFTEN))
+    bench = Bench(watched(OFTEN), batch=batch)
     burst(bench, 5, START_MS)
-    assert [key for key in bench.books() if key[:1] == b"W"]
+    bench.check_in("m2", occurred_ms=START_MS)
+    bench.command("account.erase", "m2")
+    bench.flush()
+    assert [key for key in bench.books() if key[:1] == b"W"] == [b"Wm1"]
     bench.command("account.erase")
+    bench.flush()
     assert not [key for key in bench.books() if key[:1] == b"W"]
 
 

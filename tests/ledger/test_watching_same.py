@@ -9,6 +9,8 @@ import pytest
 from ledger_support import DAY_MS, START_MS, Bench
 from watch_support import HOUR_MS, MINUTE_MS, OFTEN, detector, watched
 
+from pointstream.ledger import memory
+
 ALL = (
     OFTEN,
     detector("velocity", types=["order.paid"], measure="points", limit=900, within="PT6H")
@@ -81,6 +83,26 @@ def test_batches_and_restarts_make_no_difference(seed: int) -> None:
         assert other.flags == one.flags
         assert other.entries == one.entries
         assert other.state.values == one.state.values
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 5])
+def test_a_sweep_within_a_batch_makes_no_difference(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered is written when the batch ends. The sweep, which comes by before that,
+    neither misses the place of what is new nor takes away what has been renewed."""
+    monkeypatch.setattr(memory, "SWEEP_EVERY", 2)
+    monkeypatch.setattr(memory, "SWEEP_STEP", 5)
+    dice = Random(seed)
+    now_ms, events = START_MS, []
+    for nth in range(120):
+        now_ms += dice.choice((MINUTE_MS, DAY_MS, 20 * DAY_MS))
+        told = {"type_": "checkin.recorded", "member": f"m{dice.randrange(9)}"}
+        events.append((now_ms, {**told, "event_id": f"e{nth}", "device_id": f"d{nth % 4}"}))
+    one = run(events, 1)
+    assert len([key for key in one.state.values if key[:1] == b"W"]) < 9
+    for batch in (3, 17, 10_000):
+        assert run(events, batch).state.values == one.state.values
 
 
 @pytest.mark.parametrize("restart", [False, True])

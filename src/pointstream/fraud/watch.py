@@ -164,7 +164,13 @@ class Watch:
         watch._rest_body = rest_body
         # Without decoding it: what it ends with is `asked`.
         watch.may_be_asked = rest_body != b"" and not rest_body.endswith(b"{}]")
-        return watch.open()
+        watch.open()
+        for what, known in watch.counts.items():
+            if type(known[-1]) is not str:
+                # As the first workers wrote it: each bucket followed by its sum.
+                sums = list(zip(known[::2], known[1::2], strict=True))
+                watch.counts[what] = _counted(sums)
+        return watch
 
     @property
     def rest(self) -> Rest:

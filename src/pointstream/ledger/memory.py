@@ -182,13 +182,13 @@ class Memory:
             if looked_at == SWEEP_STEP:
                 self.cursor = key
                 return
-            until_ms = remembered_until_ms(value)
-            if (
-                until_ms <= self.now_ms
-                and key not in self._late
-                and not (is_payment_key(key) and self._order_needs(key, until_ms))
+            late = self._late.get(key)
+            until_ms = remembered_until_ms(value) if late is None else late.until_ms
+            if until_ms <= self.now_ms and not (
+                is_payment_key(key) and self._order_needs(key, until_ms)
             ):
                 self.state.delete(key)
+                self._late.pop(key, None)
         self.cursor = MEMORY_START
 
     def _order_needs(self, key: bytes, until_ms: int) -> bool:
