@@ -9,10 +9,10 @@ Ends with 1 when watching takes more than a quarter of the throughput: of the wo
 `--broker`, else of the job's.
 
 The stream is of four weeks and published within seconds. With the programme's `clock: events` time
-goes by in it as it does where events come as they happen, and that is what the limit is for; so they are
-published a few at a time, or some topics would be days ahead of others. By the
-broker's clock all of it is a backlog: each event is days late, what is late is remembered from when
-it came, and so members remember four weeks at once and not two days. That is measured beside it.
+goes by in it as it does where events come as they happen, and that is what the limit is for. So
+they are published a few at a time, or some topics would be days ahead of others. By the broker's
+clock all of it is a backlog: each event is days late, what is late is remembered from when it came,
+and so members remember four weeks at once and not two days. That is measured beside it.
 """
 
 import argparse
