@@ -236,7 +236,7 @@ class Spike(Local):
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         source = self._source
         bucket = seen.at_ms // self._bucket_ms
-        value = seen.points if self.after else measured(source.measure, seen)
+        value = measured(source.measure, seen)
         known = watch.counts.get(self._name)
         if known is not None:
             if known[BUCKET] == bucket:

@@ -8,11 +8,10 @@ never more.
 An event that came late is kept from when it came: of a burst that is late as a whole, each event
 finds the others.
 
-It is read and written with nearly every event, so each event is in it once, as a plain list, and it
-is stored as two lines of JSON: what most events need, and `Rest`, which few members have, decoded
-only where it is asked for. Between two events of a member both are bytes: thousands of members are
-held, and to go through the small objects of one that was not used for long takes longer than to
-make them anew.
+Nearly every event changes it, so each event is in it once, as a plain list, and it is stored as two
+lines of JSON: what most events need, and `Rest`, which few members have, decoded only where it is
+asked for. Between two batches both are bytes: thousands of members are held, and to go through the
+small objects of one that was not used for long takes longer than to make them anew.
 """
 
 from __future__ import annotations
@@ -144,7 +143,7 @@ class Watch:
         self._rest_body: bytes | None = b""
         """`rest` as it is stored; None if it is to be encoded anew."""
         self._main = b""
-        """All but `rest` as it was stored last; empty while it is at hand."""
+        """All but `rest` as it was stored last; empty while that is at hand."""
         self.is_open = True
         """Whether it is at hand."""
         self.may_be_asked = False
@@ -160,6 +159,7 @@ class Watch:
         watch = cls.__new__(cls)
         watch.until_ms = until_ms
         watch._rest = watch.calm = None
+        watch.is_open = False
         watch._main, _, rest_body = body.partition(b"\n")
         watch._rest_body = rest_body
         # Without decoding it: what it ends with is `asked`.
@@ -208,10 +208,10 @@ class Watch:
 
     def open(self) -> Watch:
         """Have everything at hand, if it is not."""
-        if self._main:
+        if not self.is_open:
             self.rows, self.devices, self.addresses, self.counts = loads(self._main)
             self._main = b""
-        self.is_open = True
+            self.is_open = True
         return self
 
     def add_row(self, row: Row, now_ms: int, keep_ms: int) -> None:

@@ -29,11 +29,13 @@ from pointstream.fraud.crowd import (
 from pointstream.fraud.elsewhere import Counted
 from pointstream.fraud.presence import (
     ASKED_FOR_MS,
+    CountedThere,
     Telling,
     asked_by,
+    tell,
     wanted_by,
 )
-from pointstream.fraud.watch import Watch
+from pointstream.fraud.watch import Row, Watch
 from pointstream.fraud.words import amount, span
 from pointstream.ledger.book import Book
 from pointstream.ledger.codec import remembered, remembered_body, remembered_until_ms
@@ -49,8 +51,8 @@ __all__ = [
     "Places",
     "asked_for_appearances",
     "rename_everywhere",
+    "see",
     "take_seen",
-    "tell_owner",
 ]
 
 SEEN: Final = "seen"
@@ -60,9 +62,19 @@ APPEARANCES_ASKED: Final = "appearances.asked"
 _KINDS: Final = {"d": EntityKind.DEVICE, "n": EntityKind.IP}
 
 
-def tell_owner(book: Book, watch: Watch, member_id: str, name: str, telling: Telling) -> None:
-    """Tell the owner of a place what it must know of an event there."""
-    _tell(book, member_id, wanted_by(watch, name), telling)
+def see(
+    book: Book,
+    watch: Watch,
+    member_id: str,
+    row: Row,
+    name: str,
+    known: Row,
+    counted: CountedThere,
+) -> None:
+    """Tell the owner of a place what it must know of an event there that was noted."""
+    telling = tell(watch, member_id, row, name, known, counted)
+    if telling is not None:
+        _tell(book, member_id, wanted_by(watch, name), telling)
 
 
 def asked_for_appearances(book: Book, watch: Watch, message: Message) -> Decision:

@@ -15,10 +15,10 @@ from pointstream.ledger.book import Book
 from pointstream.ledger.records import Account, Lot
 from pointstream.rules.model import CompiledCap, Reward
 
+__all__ = ["Given", "given_by", "given_rows", "keep_given", "keep_taken", "note_given"]
+
 _ROW_OF_ORDER: Final = 4
 """So short is what is kept of a lot of an order; of others it is longer."""
-
-__all__ = ["Given", "given_by", "given_rows", "keep_given", "keep_taken", "note_given"]
 
 
 @dataclass(slots=True)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from pointstream.contracts.inputs import MemberEvent, ReferralFirstOrder, ReferralRegistered
 from pointstream.fraud.compile import Plan, Watchers
-from pointstream.fraud.presence import tell
 from pointstream.fraud.sighting import Sighting
 from pointstream.fraud.watch import DEVICE, IP, Row, Watch
 from pointstream.ledger.book import Book
-from pointstream.ledger.crowds import tell_owner
+from pointstream.ledger.crowds import see
 from pointstream.ledger.notes import Note
 from pointstream.ledger.referring import device_seen, refer
 from pointstream.ledger.tallies import count, take_tallies
@@ -38,15 +37,11 @@ def tell_elsewhere(
     if row is not None:
         device, ip = row[DEVICE], row[IP]
         if device is not None and plan.at_device:
-            name, known = "d" + device, watch.devices[device]
-            telling = tell(watch, member_id, row, name, known, elsewhere.at_devices)
-            if telling is not None:
-                tell_owner(book, watch, member_id, name, telling)
+            known = watch.devices[device]
+            see(book, watch, member_id, row, "d" + device, known, elsewhere.at_devices)
         if ip is not None and plan.in_network:
-            name, known = "i" + ip, watch.addresses[ip]
-            telling = tell(watch, member_id, row, name, known, elsewhere.in_networks)
-            if telling is not None:
-                tell_owner(book, watch, member_id, name, telling)
+            known = watch.addresses[ip]
+            see(book, watch, member_id, row, "i" + ip, known, elsewhere.in_networks)
     # One class and not the union of two: models answer `isinstance` in Python.
     if plan.refers and (type(event) is ReferralRegistered or type(event) is ReferralFirstOrder):
         refer(book, member_id, watch, event, seen.at_ms)

@@ -59,8 +59,8 @@ _SPENDING: Final = frozenset(("points.redeem", "points.hold", "points.transfer")
 
 Looked = tuple[Watchers, Plan, Watch, Sighting, int, bool, list[Suspicion]]
 """What was seen before an event was handled: last how many refunds and cancellations were waiting
-for their order, whether the member is on no allow list, and what was found. (A class of its own
-takes longer to make and to read than all else that most events need.)"""
+for their order, whether the member is on no allow list, and what was found. Plain, for it is made
+and taken apart for every event."""
 
 
 def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> Looked | None:
