@@ -8,7 +8,7 @@ for.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -95,15 +95,16 @@ class DetectorBook(VersionBook[DetectorVersion]):
         """See `VersionBook`."""
         super().__init__(base, instead)
         self.tables: DetectorTables
-        self.at: Callable[[int], Watchers]
-        """Returns what is in force at an instant."""
         self.any: bool
         """Whether there are any."""
         self._renew()
 
+    def at(self, at_ms: int) -> Watchers:
+        """Return what is in force at an instant."""
+        return self.tables.at(at_ms)
+
     def _renew(self) -> None:
         self.tables = DetectorTables(self._all())
-        self.at = self.tables.at
         self.any = bool(self.tables.versions)
 
 

@@ -122,7 +122,6 @@ class Watch:
         "calm",
         "counts",
         "devices",
-        "is_open",
         "may_be_asked",
         "rows",
         "until_ms",
@@ -144,8 +143,6 @@ class Watch:
         """`rest` as it is stored; None if it is to be encoded anew."""
         self._main = b""
         """All but `rest` as it was stored last; empty while that is at hand."""
-        self.is_open = True
-        """Whether it is at hand."""
         self.may_be_asked = False
         """Whether anybody may be in `Rest.asked`."""
         self.calm: tuple[str, int] | None = None
@@ -159,7 +156,6 @@ class Watch:
         watch = cls.__new__(cls)
         watch.until_ms = until_ms
         watch._rest = watch.calm = None
-        watch.is_open = False
         watch._main, _, rest_body = body.partition(b"\n")
         watch._rest_body = rest_body
         # Without decoding it: what it ends with is `asked`.
@@ -203,15 +199,13 @@ class Watch:
         self._rest = None
         self._main = dumps([self.rows, self.devices, self.addresses, self.counts])
         del self.rows, self.devices, self.addresses, self.counts
-        self.is_open = False
         return b"%b\n%b" % (self._main, self._rest_body)
 
     def open(self) -> Watch:
         """Have everything at hand, if it is not."""
-        if not self.is_open:
+        if self._main:
             self.rows, self.devices, self.addresses, self.counts = loads(self._main)
             self._main = b""
-            self.is_open = True
         return self
 
     def add_row(self, row: Row, now_ms: int, keep_ms: int) -> None:

@@ -55,11 +55,8 @@ def note_given(
     record is done."""
     if event_id is None:
         return
-    row: list[Any]
-    if lot.order_id is not None:
-        row = [lot.lot_id, lot.wallet, lot.points, lot.order_id]
-    else:
-        row = [lot.lot_id, lot.wallet, lot.points, lot.earned_ms, lot.expires_ms]
+    row = _row(lot, lot.points)
+    if lot.order_id is None:
         if reward is None:
             row += [None, None, None, False]
         elif reward.caps:
@@ -88,13 +85,14 @@ def given_by(book: Book, account: Account, event_id: str) -> list[Given]:
 def keep_taken(book: Book, account: Account, event_id: str, given: list[Given]) -> None:
     """Note that all an event gave has been taken back. That it has stays known: a part of a lot
     can come back into it later."""
-    rows = [
-        [one.lot_id, one.wallet, 0, one.order_id]
-        if one.order_id is not None
-        else [one.lot_id, one.wallet, 0, one.earned_ms, one.expires_ms]
-        for one in given
-    ]
-    book.memory.replace_given(account.member, event_id, [dumps(row) for row in rows])
+    rows = [dumps(_row(one, 0)) for one in given]
+    book.memory.replace_given(account.member, event_id, rows)
+
+
+def _row(lot: Lot | Given, points: int) -> list[Any]:
+    if lot.order_id is not None:
+        return [lot.lot_id, lot.wallet, points, lot.order_id]
+    return [lot.lot_id, lot.wallet, points, lot.earned_ms, lot.expires_ms]
 
 
 def _given(row: list[Any]) -> Given:

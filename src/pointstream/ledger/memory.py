@@ -164,10 +164,8 @@ class Memory:
 
     def close(self) -> None:
         """End the batch: write what is late."""
-        put = self.state.put
-        for key, value in self._late.items():
-            put(key, remembered(value.until_ms, value.body()))
-        self._late.clear()
+        for key in list(self._late):
+            self.write_late(key)
 
     def count(self) -> None:
         """Count a new remembered value that was written elsewhere."""

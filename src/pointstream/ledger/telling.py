@@ -32,23 +32,19 @@ def tell_elsewhere(
     `row` is what the member remembers of it. Returns whether it remembers anything more.
     """
     changed = plan.tallied and count(book, event, seen, watchers, watch)
-    elsewhere = watchers.elsewhere
-    member_id = seen.member_id
     if row is not None:
-        device, ip = row[DEVICE], row[IP]
-        if device is not None and plan.at_device:
-            known = watch.devices[device]
-            see(book, watch, member_id, row, "d" + device, known, elsewhere.at_devices)
-        if ip is not None and plan.in_network:
-            known = watch.addresses[ip]
-            see(book, watch, member_id, row, "i" + ip, known, elsewhere.in_networks)
+        elsewhere = watchers.elsewhere
+        if plan.at_device and row[DEVICE] is not None:
+            see(book, watch, seen.member_id, row, "d" + row[DEVICE], elsewhere.at_devices)
+        if plan.in_network and row[IP] is not None:
+            see(book, watch, seen.member_id, row, "i" + row[IP], elsewhere.in_networks)
     # One class and not the union of two: models answer `isinstance` in Python.
     if plan.refers and (type(event) is ReferralRegistered or type(event) is ReferralFirstOrder):
-        refer(book, member_id, watch, event, seen.at_ms)
+        refer(book, seen.member_id, watch, event, seen.at_ms)
         changed = True
     device = event.device_id
-    if device is not None and elsewhere.refers and watch.has_rest:
-        changed |= device_seen(book, member_id, watch, device, seen.at_ms)
+    if device is not None and watchers.elsewhere.refers and watch.has_rest:
+        changed |= device_seen(book, seen.member_id, watch, device, seen.at_ms)
     return changed
 
 

@@ -15,6 +15,7 @@ waits is counted, until it is refused (`uncounting`). What is remembered of a me
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -57,10 +58,19 @@ _EARNED: Final = frozenset((MovementType.EARNED.value, MovementType.PENDING.valu
 _SPENDING: Final = frozenset(("points.redeem", "points.hold", "points.transfer"))
 
 
-Looked = tuple[Watchers, Plan, Watch, Sighting, int, bool, list[Suspicion]]
-"""What was seen before an event was handled: last how many refunds and cancellations were waiting
-for their order, whether the member is on no allow list, and what was found. Plain, for it is made
-and taken apart for every event."""
+@dataclass(slots=True)
+class Looked:
+    """What was seen before an event was handled."""
+
+    watchers: Watchers
+    plan: Plan
+    watch: Watch
+    seen: Sighting
+    parked: int
+    """How many refunds and cancellations were waiting for their order."""
+    trips: bool
+    """Whether the member is on no allow list."""
+    found: list[Suspicion] = field(default_factory=list)
 
 
 def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> Looked | None:
@@ -100,8 +110,7 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
         seen.money_minor = getattr(event, plan.money) or 0
     watch = watch_of(book, account.member)
     trips = not watchers.allows or not _allowed(watchers, Entity.MEMBER, member_id, event)
-    found: list[Suspicion] = []
-    looked = watchers, plan, watch, seen, account.parked, trips, found
+    looked = Looked(watchers, plan, watch, seen, account.parked, trips)
     if plan.commanded and isinstance(event, CommandEnvelope):
         if plan.steps or plan.points:
             seen.points = points_of(book, account, event)
@@ -116,31 +125,31 @@ def look(book: Book, account: Account, event: MemberEvent, occurred_ms: int) -> 
     for detector in plan.before[place is not None][device is not None]:
         detected = detector.look(seen, watch)
         if detected is not None and _counts(watchers, detected, event):
-            found.append(_suspicion(detected, seen))
-    if found:
-        hold_back(book, found)
+            looked.found.append(_suspicion(detected, seen))
+    if looked.found:
+        hold_back(book, looked.found)
     return looked
 
 
 def keep(book: Book, account: Account, event: MemberEvent, looked: Looked) -> None:
     """Raise what was found about an event that was taken, and remember the event."""
-    watchers, plan, watch, seen, parked, trips, found = looked
+    plan, watch, seen = looked.plan, looked.watch, looked.seen
     if plan.points and not plan.commanded:
         seen.points = _earned(book)
-    if plan.returns and (parked or seen.type != "order.paid"):
+    if plan.returns and (looked.parked or event.type != "order.paid"):
         _returned(book, account, event, seen)
-    if trips:
+    if looked.trips:
         for detector in plan.after:
             detected = detector.look(seen, watch)
-            if detected is not None and _counts(watchers, detected, event):
-                found.append(_suspicion(detected, seen))
-    row = _remember(watchers, plan, watch, seen)
+            if detected is not None and _counts(looked.watchers, detected, event):
+                looked.found.append(_suspicion(detected, seen))
+    row = _remember(looked.watchers, plan, watch, seen)
     told = False
     if plan.tells or watch.has_rest:
-        told = tell_elsewhere(book, event, seen, row, watchers, plan, watch)
+        told = tell_elsewhere(book, event, seen, row, looked.watchers, plan, watch)
     if row is not None or told:
         write_watch(book, account.member, watch)
-    for suspicion in found:
+    for suspicion in looked.found:
         raise_flag(book, suspicion)
 
 
@@ -197,8 +206,6 @@ def _remember(watchers: Watchers, plan: Plan, watch: Watch, seen: Sighting) -> R
 def watch_of(book: Book, member: bytes) -> Watch:
     """Return what is remembered of a member. Who changes it writes it."""
     watch = book.watches.get(member)
-    if watch is not None and watch.is_open and watch.until_ms > book.now_ms:
-        return watch
     if watch is None:
         value = book.state.get(watch_key(member))
         watch = Watch() if value is None else _decoded(value)
@@ -261,16 +268,16 @@ def _returned(book: Book, account: Account, event: Any, seen: Sighting) -> None:
 
 def _step_up(book: Book, account: Account, event: CommandEnvelope, looked: Looked) -> None:
     """Let a command wait that a detector says needs a second confirmation."""
-    _, plan, watch, seen, _, _, found = looked
+    seen, watch = looked.seen, looked.watch
     available = spendable(book, account, wallet_of(event), max(book.now_ms, seen.at_ms))
     if seen.points > available or account.frozen:
         return  # It is rejected anyhow: nobody needs to be asked.
-    for detector in plan.steps:
+    for detector in looked.plan.steps:
         detected = detector.look(seen, watch, available)
         if detected is None:
             continue
         if not detector.waits:
-            found.append(_suspicion(detected, seen))
+            looked.found.append(_suspicion(detected, seen))
         elif book.step_up is None:
             book.step_up = detected
 
@@ -293,11 +300,11 @@ def _denied(watchers: Watchers, event: MemberEvent, at_ms: int) -> Denied | None
 
 def _refuse(book: Book, looked: Looked, denied: Denied) -> None:
     """Deal with an event of an entity that is on the deny list."""
-    watchers, _, _, seen, _, _, found = looked
+    seen = looked.seen
     why = f" ({denied.reason})" if denied.reason else ""
     detected = Detected(
         DENIED,
-        watchers.denying,
+        looked.watchers.denying,
         denied.action,
         1,
         0,
@@ -309,7 +316,7 @@ def _refuse(book: Book, looked: Looked, denied: Denied) -> None:
     if seen.type in _SPENDING and denied.action is not FlagAction.FLAG:
         book.step_up = detected
     else:
-        found.append(_suspicion(detected, seen))
+        looked.found.append(_suspicion(detected, seen))
 
 
 def _counts(watchers: Watchers, detected: Detected, event: MemberEvent) -> bool:
