@@ -44,7 +44,8 @@ def see(
     watch.see_device(device, at_ms)
     row = [at_ms, KIND_OF["checkin.recorded"], 0, 0, event_id, device, 0, None, None]
     watch.add_row(row, at_ms, 400 * DAY_MS)
-    return tell(watch, member, row, f"d{device}", CountedThere(TYPES, bursts))
+    counted = CountedThere(TYPES, bursts)
+    return tell(watch, member, row, f"d{device}", watch.devices[device], counted)
 
 
 class World:

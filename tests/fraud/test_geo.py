@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pointstream.fraud.geo import distance_km, too_fast
+from pointstream.fraud.geo import distance_km, most_km, too_fast
+
+PLACES = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,14 @@ def test_distances_are_those_of_the_map(
 ) -> None:
     """Also over the poles and the date line."""
     assert distance_km(*one, *other) == distance_km(*other, *one) == km
+
+
+@given(PLACES, PLACES)
+def test_no_distance_is_more_than_the_way_around_the_corner(
+    one: tuple[float, float], other: tuple[float, float]
+) -> None:
+    """So what that tells to be near needs no more looking at."""
+    assert distance_km(*one, *other) < most_km(*one, *other)
 
 
 def test_a_speed_is_too_fast_above_the_limit() -> None:

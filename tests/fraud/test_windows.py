@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pointstream.contracts.detectors import VelocityDetector
@@ -55,11 +55,17 @@ def test_the_fullest_run_of_buckets_is_the_one_that_a_search_of_all_finds(
     assert busiest_run(sorted(sums.items()), bucket, length) == expected
 
 
-EVENTS = st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 3_000)), min_size=1, max_size=60)
-"""How long after the one before an event came, and how late."""
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 3) | st.integers(0, 5_000), st.integers(0, 3) | st.integers(0, 3_000)),
+    min_size=1,
+    max_size=60,
+)
+"""How long after the one before an event came, and how late: also by single milliseconds."""
 
 
-@given(EVENTS, st.integers(1, 6), st.integers(1, 4_000))
+@given(EVENTS, st.integers(1, 6), st.integers(1, 6) | st.integers(1, 4_000))
+@example([(0, 0), (2, 0)], 1, 3)
+@example([(0, 0), (3, 0)], 1, 3)
 def test_velocity_is_exact_for_late_and_unordered_events(
     events: list[tuple[int, int]], limit: int, within_ms: int
 ) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from pointstream.contracts.detectors import (
@@ -25,7 +26,7 @@ from pointstream.contracts.detectors import (
 from pointstream.contracts.vocabulary import EntityKind
 from pointstream.contracts.wire import rfc3339
 from pointstream.fraud.baseline import threshold
-from pointstream.fraud.geo import distance_km, too_fast
+from pointstream.fraud.geo import distance_km, most_km, too_fast
 from pointstream.fraud.sighting import EVIDENCE_MAX, KIND_OF, Detected, Sighting
 from pointstream.fraud.watch import (
     AFTER_MS,
@@ -42,6 +43,7 @@ from pointstream.fraud.watch import (
     TOTAL,
     Row,
     Watch,
+    time_of,
 )
 from pointstream.fraud.windows import busiest, busiest_run
 from pointstream.fraud.words import amount, kinds, span
@@ -69,11 +71,20 @@ COLUMN_OF: Final = {Measure.MONEY: MONEY, Measure.POINTS: POINTS}
 """Where a row has what is measured; each event is one of its kind."""
 
 
-def measured(measure: Measure, seen: Sighting) -> int:
-    """Return how much of a measure an event is."""
-    if measure is Measure.EVENTS:
-        return 1
-    return seen.points if measure is Measure.POINTS else seen.money_minor
+_MEASURED: Final[dict[Measure, Callable[[Sighting], int]]] = {
+    Measure.EVENTS: lambda _: 1,
+    Measure.POINTS: attrgetter("points"),
+    Measure.MONEY: attrgetter("money_minor"),
+}
+
+
+def measured(measure: Measure) -> Callable[[Sighting], int]:
+    """Return what tells how much of a measure an event is.
+
+    Not to be asked for with every event: to name a member of an enumeration takes Python longer
+    than all else of it.
+    """
+    return _MEASURED[measure]
 
 
 class Counter(NamedTuple):
@@ -154,23 +165,28 @@ class Sliding(Local):
         self._within_ms = self.rows_ms = source.within // _MS
         self.after = source.measure is Measure.POINTS
         self._column = COLUMN_OF.get(source.measure)
+        self._measured = measured(source.measure)
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         rows, column = watch.rows, self._column
+        if column is None and len(rows) < self._limit:
+            return None
+        # Those before can be in no window with it.
+        near = rows[bisect_right(rows, seen.at_ms - self._within_ms, key=time_of) :]
         # Nearly always all that is there together is no more than the limit.
         if column is None:
-            if len(rows) < self._limit:
+            if len(near) < self._limit:
                 return None
-        elif sum([row[column] for row in rows]) + measured(self._measure, seen) <= self._limit:
+        elif sum([row[column] for row in near]) + self._measured(seen) <= self._limit:
             return None
-        mine = [row for row in rows if row[KIND] in self.kinds]
+        mine = [row for row in near if row[KIND] in self.kinds]
         times = [row[AT] for row in mine]
         place = bisect_right(times, seen.at_ms)
         times.insert(place, seen.at_ms)
         values = None
         if column is not None:
             values = [row[column] for row in mine]
-            values.insert(place, measured(self._measure, seen))
+            values.insert(place, self._measured(seen))
         total, first, stop = busiest(times, values, seen.at_ms, self._within_ms)
         if total <= self._limit:
             return None
@@ -199,9 +215,10 @@ class Bucketed(Local):
         self.after = source.measure is Measure.POINTS
         self.counts = _counter(source.measure, self.types, DAY_MS, 2 * self._days + 1)
         self._name = self.counts.name
+        self._measured = measured(source.measure)
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
-        value = measured(self._measure, seen)
+        value = self._measured(seen)
         known = watch.counts.get(self._name)
         if value + (known[TOTAL] if known is not None else 0) <= self._limit:
             return None
@@ -232,11 +249,12 @@ class Spike(Local):
         self.after = source.measure is Measure.POINTS
         self.counts = _counter(source.measure, self.types, self._bucket_ms, source.history + 2)
         self._name = self.counts.name
+        self._measured = measured(source.measure)
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         source = self._source
         bucket = seen.at_ms // self._bucket_ms
-        value = measured(source.measure, seen)
+        value = self._measured(seen)
         known = watch.counts.get(self._name)
         if known is not None:
             if known[BUCKET] == bucket:
@@ -347,6 +365,8 @@ class Travel(Local):
             if apart_ms >= self.places_ms:
                 continue
             lat, lon = other[PLACE]
+            if most_km(lat, lon, *seen.place) < self._min_km:
+                continue  # As nearly all are.
             km = distance_km(lat, lon, *seen.place)
             if km < self._min_km or not too_fast(km, apart_ms, self._max_kmh):
                 continue

@@ -81,11 +81,12 @@ class Telling(NamedTuple):
 
 
 def tell(
-    watch: Watch, member_id: str, row: Row, name: str, counted: CountedThere
+    watch: Watch, member_id: str, row: Row, name: str, known: Row, counted: CountedThere
 ) -> Telling | None:
     """Return what must be told of an event that was noted, and was at a place; if anything.
 
-    It goes to the owner of the device, or of the network of the address: `wanted_by`.
+    `known` is what is remembered of the place. It goes to the owner of the device, or of the
+    network of the address: `wanted_by`.
     """
     at_ms: int = row[AT]
     if watch.may_be_asked:
@@ -97,7 +98,7 @@ def tell(
             by = wanted_by(watch, name)
             appearances = asked_by(watch, member_id, by, at_ms, counted.types)
             return Telling(appearances, at_ms + ASKED_FOR_MS)
-    told: list[int] = _place(watch, name)[TOLD]
+    told: list[int] = known[TOLD]
     for told_ms in reversed(told):
         if abs(at_ms - told_ms) < TOLD_EVERY_MS:
             return None
@@ -136,10 +137,6 @@ def _appearances(watch: Watch, member_id: str, by: str, types: frozenset[str]) -
             if place is not None and place[NETWORK] == wanted:
                 found.append(_appearance(watch, member_id, "i" + row[IP], row))
     return found
-
-
-def _place(watch: Watch, name: str) -> Row:
-    return (watch.devices if name[0] == "d" else watch.addresses)[name[1:]]
 
 
 def _appearance(watch: Watch, member_id: str, name: str, row: Row) -> Appearance:

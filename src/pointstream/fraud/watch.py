@@ -16,9 +16,10 @@ small objects of one that was not used for long takes longer than to make them a
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final
 
 from pointstream.contracts.wire import dumps, loads
@@ -55,6 +56,7 @@ __all__ = [
     "Row",
     "Watch",
     "keep_latest",
+    "time_of",
 ]
 
 LATE_MS: Final = 86_400_000
@@ -88,6 +90,9 @@ the next one is. Nearly every event adds to the latest, and hardly any asks for 
 of numbers would take longer to decode than all else."""
 
 Row = list[Any]
+
+time_of: Final[Callable[[Row], int]] = itemgetter(AT)
+"""When something was that is remembered."""
 
 
 class Rest:
@@ -216,9 +221,10 @@ class Watch:
         rows = self.rows
         before_ms = now_ms - keep_ms - LATE_MS
         if rows and rows[0][AT] < before_ms:
-            rows[:] = [row for row in rows if row[AT] >= before_ms or row[LATE] >= before_ms]
+            stop = bisect_left(rows, before_ms, key=time_of)
+            rows[:stop] = [row for row in rows[:stop] if row[LATE] >= before_ms]
         if rows and rows[-1][AT] > row[AT]:
-            insort(rows, row, key=_time)
+            insort(rows, row, key=time_of)
         else:
             rows.append(row)
         if len(rows) > ROWS_MAX:
@@ -233,7 +239,7 @@ class Watch:
             for known in rest.returns
             if known[1] != returned[1] and (known[0] >= before_ms or known[-1] >= before_ms)
         ]
-        insort(returns, returned, key=_time)
+        insort(returns, returned, key=time_of)
         rest.returns = returns[-RETURNS_MAX:]
 
     def see_device(self, device: str, at_ms: int) -> None:
@@ -268,8 +274,8 @@ class Watch:
             return
         latest, latest_sum, total, older = known
         if bucket == latest:
-            added = min(latest_sum + value, SUM_MAX)
-            known[:3] = latest, added, total + added - latest_sum
+            known[SUM] = added = min(latest_sum + value, SUM_MAX)
+            known[TOTAL] = total + added - latest_sum
         elif bucket > latest:
             older += f"{latest_sum}+{bucket - latest} "
             known[:] = bucket, value, total + value, older
@@ -303,7 +309,7 @@ class Watch:
     def join(self, other: Watch) -> None:
         """Take over what was remembered of a member who was merged into this one."""
         self.until_ms = max(self.until_ms, other.until_ms)
-        self.rows = sorted([*self.rows, *other.rows], key=_time)[-ROWS_MAX:]
+        self.rows = sorted([*self.rows, *other.rows], key=time_of)[-ROWS_MAX:]
         _join(self.devices, other.devices)
         _join(self.addresses, other.addresses)
         for what, theirs in other.counts.items():
@@ -316,7 +322,7 @@ class Watch:
 
     def _join_rest(self, other: Rest) -> None:
         rest = self.rest
-        rest.returns = sorted([*rest.returns, *other.returns], key=_time)[-RETURNS_MAX:]
+        rest.returns = sorted([*rest.returns, *other.returns], key=time_of)[-RETURNS_MAX:]
         for by, until_ms in other.asked.items():
             rest.asked[by] = max(until_ms, rest.asked.get(by, 0))
         keep_latest(rest.asked)
@@ -367,8 +373,3 @@ def _join(own: dict[str, Row], other: dict[str, Row]) -> None:
         known[TOLD] = sorted({*known[TOLD], *theirs[TOLD]})[-TOLD_MAX:]
     while len(own) > PLACES_MAX:
         del own[min(own, key=lambda each: int(own[each][LAST]))]
-
-
-def _time(row: Row) -> int:
-    at_ms: int = row[0]
-    return at_ms

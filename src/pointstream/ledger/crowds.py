@@ -63,10 +63,16 @@ _KINDS: Final = {"d": EntityKind.DEVICE, "n": EntityKind.IP}
 
 
 def see(
-    book: Book, watch: Watch, member_id: str, row: Row, name: str, counted: CountedThere
+    book: Book,
+    watch: Watch,
+    member_id: str,
+    row: Row,
+    name: str,
+    known: Row,
+    counted: CountedThere,
 ) -> None:
     """Tell the owner of a place what it must know of an event there that was noted."""
-    telling = tell(watch, member_id, row, name, counted)
+    telling = tell(watch, member_id, row, name, known, counted)
     if telling is not None:
         _tell(book, member_id, wanted_by(watch, name), telling)
 

@@ -95,7 +95,7 @@ def _add(
     owner = owner_key(kind, entity_id)
     added = False
     for tallied in rows:
-        value = measured(tallied.detector.measure, seen)
+        value = measured(tallied.detector.measure)(seen)
         if value <= 0:
             continue
         key = (owner, tallied.detector.id, at_ms // tallied.bucket_ms)

@@ -34,10 +34,13 @@ def tell_elsewhere(
     changed = plan.tallied and count(book, event, seen, watchers, watch)
     if row is not None:
         elsewhere = watchers.elsewhere
-        if plan.at_device and row[DEVICE] is not None:
-            see(book, watch, seen.member_id, row, "d" + row[DEVICE], elsewhere.at_devices)
-        if plan.in_network and row[IP] is not None:
-            see(book, watch, seen.member_id, row, "i" + row[IP], elsewhere.in_networks)
+        device, ip = row[DEVICE], row[IP]
+        if plan.at_device and device is not None:
+            known = watch.devices[device]
+            see(book, watch, seen.member_id, row, "d" + device, known, elsewhere.at_devices)
+        if plan.in_network and ip is not None:
+            known = watch.addresses[ip]
+            see(book, watch, seen.member_id, row, "i" + ip, known, elsewhere.in_networks)
     # One class and not the union of two: models answer `isinstance` in Python.
     if plan.refers and (type(event) is ReferralRegistered or type(event) is ReferralFirstOrder):
         refer(book, seen.member_id, watch, event, seen.at_ms)
