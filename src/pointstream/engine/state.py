@@ -1,6 +1,7 @@
 """The state as a processor sees it: the store, with the batch's own writes laid over it."""
 
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -22,9 +23,10 @@ class State:
     def __init__(self, store: StateReader) -> None:
         self._store = store
         self._writes: dict[bytes, bytes | None] = {}
-        # Keys written, sorted lazily: most batches never scan what they wrote.
-        self._sorted: list[bytes] = []
-        self._fresh: list[bytes] = []
+        # Keys written, by their first byte, sorted lazily: of most kinds nobody ever scans what
+        # this batch wrote.
+        self._sorted: dict[bytes, list[bytes]] = {}
+        self._fresh: defaultdict[bytes, list[bytes]] = defaultdict(list)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
@@ -36,13 +38,13 @@ class State:
     def put(self, key: bytes, value: bytes) -> None:
         """Set `key`."""
         if key not in self._writes:
-            self._fresh.append(key)
+            self._fresh[key[:1]].append(key)
         self._writes[key] = value
 
     def delete(self, key: bytes) -> None:
         """Remove `key`; it need not exist."""
         if key not in self._writes:
-            self._fresh.append(key)
+            self._fresh[key[:1]].append(key)
         self._writes[key] = None
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -81,13 +83,24 @@ class State:
         return self._writes
 
     def _written(self, start: bytes, stop: bytes) -> list[bytes]:
-        fresh = self._fresh
-        if fresh:
-            if len(fresh) * 64 < len(self._sorted):
-                for key in fresh:
-                    insort(self._sorted, key)
-            else:
-                self._sorted.extend(fresh)
-                self._sorted.sort()
-            fresh.clear()
-        return self._sorted[bisect_left(self._sorted, start) : bisect_left(self._sorted, stop)]
+        """Return the keys written from `start` to before `stop`, in order."""
+        first, last = start[:1], stop[:1]
+        kinds = [first]
+        if first != last:
+            kinds = sorted(each for each in {*self._sorted, *self._fresh} if first <= each <= last)
+        written: list[bytes] = []
+        for kind in kinds:
+            keys = self._in_order(kind)
+            written += keys[bisect_left(keys, start) : bisect_left(keys, stop)]
+        return written
+
+    def _in_order(self, kind: bytes) -> list[bytes]:
+        keys = self._sorted.setdefault(kind, [])
+        fresh = self._fresh.pop(kind, [])
+        if len(fresh) * 64 < len(keys):
+            for key in fresh:
+                insort(keys, key)
+        elif fresh:
+            keys.extend(fresh)
+            keys.sort()
+        return keys
