@@ -93,26 +93,28 @@ class PointsProcessor:
     def process(self, records: Sequence[InputRecord]) -> int:
         """See `engine.Processor`."""
         output, suffixes = self._output, self._suffixes
-        done = 0
         try:
-            for done, record in enumerate(records):
-                suffix = suffixes[record.topic]
-                now_ms, decoded = record.timestamp, None
-                if self._by_events:
-                    now_ms, decoded = self._event_time(record, suffix)
-                if not self._advance(now_ms, output):
+            # All are decoded before the first is decided: the caches of a CPU hold the code of one
+            # of the two, and in turn all of it took a twelfth longer.
+            ahead: list[Decoded | Refusal | None] = []
+            for record in records:
+                ahead.append(self._decoded(record))
+            for done, decoded in enumerate(ahead):
+                record = records[done]
+                if not self._advance(self._time(record, decoded), output):
                     return done
+                suffix = suffixes[record.topic]
                 headers = record.headers
                 if headers:
                     output.trace = trace_of(headers)
-                if suffix is MESSAGES:
+                if decoded is not None:
+                    self._event(suffix, _source(record), decoded, output)
+                elif suffix is MESSAGES:
                     self._message(record, output)
-                elif suffix is not TICKS:
-                    self._event(suffix, _source(record), output, decoded=decoded)
                 if headers:
                     output.trace = ()
         except Exception:
-            logger.error("the fault comes with this record", **address_of(records[done]))
+            logger.error("the fault comes with this record", **address_of(record))
             raise
         return len(records)
 
@@ -123,21 +125,23 @@ class PointsProcessor:
 
     def time_of(self, record: InputRecord) -> int:
         """Return the time that a record brings to its partition, in ms UTC; 0 if none."""
-        if self._by_events:
-            return self._event_time(record, self._suffixes[record.topic])[0]
-        return record.timestamp
+        return self._time(record, self._decoded(record) if self._by_events else None)
 
-    def _event_time(self, record: InputRecord, suffix: str) -> tuple[int, Decoded | Refusal | None]:
-        """Return the time that a record brings in a backfill (`clock: events`), 0 if none; and what
-        it was decoded to for that."""
-        if suffix not in MEMBER_INPUTS:
-            return 0, None
-        decoded = self._decode(
+    def _time(self, record: InputRecord, decoded: Decoded | Refusal | None) -> int:
+        if not self._by_events:
+            return record.timestamp
+        if not isinstance(decoded, Decoded):
+            return 0
+        return self._ledger.event_time_ms(decoded.event, record.timestamp)
+
+    def _decoded(self, record: InputRecord | Source) -> Decoded | Refusal | None:
+        """Decode a record of an input; None for a message or tick."""
+        suffix = self._suffixes[record.topic]
+        if suffix is MESSAGES or suffix is TICKS:
+            return None
+        return self._decode(
             suffix, record.key, record.value, record.headers, max_bytes=self._max_bytes
         )
-        if isinstance(decoded, Refusal):
-            return 0, decoded
-        return self._ledger.event_time_ms(decoded.event, record.timestamp), decoded
 
     def _advance(self, now_ms: int, output: Output) -> bool:
         """Let time pass; whether it got there within what one transaction may hold.
@@ -168,14 +172,10 @@ class PointsProcessor:
         self,
         suffix: str,
         source: Source,
+        decoded: Decoded | Refusal,
         output: Output,
         as_member: str | None = None,
-        decoded: Decoded | Refusal | None = None,
     ) -> None:
-        if decoded is None:
-            decoded = self._decode(
-                suffix, source.key, source.value, source.headers, max_bytes=self._max_bytes
-            )
         if isinstance(decoded, Refusal):
             self.counts.outcomes[suffix, decoded.code] += 1
             letter = DeadLetter(decoded.code, decoded.message, source)
@@ -198,8 +198,9 @@ class PointsProcessor:
             ) from error
         if message.type == FORWARDED:
             source = forwarded_source(message)
-            suffix = self._suffixes[source.topic]
-            self._event(suffix, source, output, message.to)
+            decoded = self._decoded(source)
+            assert decoded is not None
+            self._event(self._suffixes[source.topic], source, decoded, output, message.to)
         else:
             decision = self._ledger.receive(message, _source(record))
             self._send_decision(MESSAGES, decision, output)
