@@ -95,7 +95,7 @@ class PointsProcessor:
         output, suffixes = self._output, self._suffixes
         try:
             # All are decoded before the first is decided: the caches of a CPU hold the code of one
-            # of the two, and in turn all of it took a twelfth longer.
+            # of the two, and in turn all of it took 7 % longer.
             ahead: list[Decoded | Refusal | None] = []
             for record in records:
                 ahead.append(self._decoded(record))
