@@ -22,8 +22,9 @@ from pointstream.contracts.detectors import (
     VelocityDetector,
 )
 from pointstream.fraud.crowd import Appearance
+from pointstream.fraud.local import measured
 from pointstream.fraud.presence import NOTHING, Burst, CountedThere
-from pointstream.fraud.sighting import TYPES
+from pointstream.fraud.sighting import TYPES, Sighting
 from pointstream.fraud.warming import COUNTS_ONLY
 
 __all__ = ["Counted", "Elsewhere", "Tallied", "compile_elsewhere"]
@@ -60,6 +61,8 @@ class Tallied:
     """How many in a row are one window."""
     keep: int
     """How many buckets with something in them are kept."""
+    weight: Callable[[Sighting], int]
+    """What an event adds."""
 
 
 @dataclass(slots=True)
@@ -136,14 +139,15 @@ def _there(counted: list[Counted]) -> CountedThere:
 
 
 def _tallied(detector: VelocityDetector | SpikeDetector, version: int) -> Tallied:
+    weight = measured(detector.measure)
     if isinstance(detector, SpikeDetector):
         bucket_ms = _HOUR_MS if detector.bucket == "hour" else _DAY_MS
         # The bucket itself, and those before it that are held against it.
-        return Tallied(detector, version, bucket_ms, 1, detector.history + 1)
+        return Tallied(detector, version, bucket_ms, 1, detector.history + 1, weight)
     within_ms = _ms(detector.within)
     bucket_ms = _HOUR_MS if within_ms <= _DAY_MS else _DAY_MS
     buckets = max(1, -(-within_ms // bucket_ms))
-    return Tallied(detector, version, bucket_ms, buckets, 2 * buckets)
+    return Tallied(detector, version, bucket_ms, buckets, 2 * buckets, weight)
 
 
 def _weight(detector: VelocityDetector | DistinctDetector) -> Callable[[Appearance], int]:

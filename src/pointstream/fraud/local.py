@@ -117,15 +117,12 @@ class Local(ABC):
         self.types: Final = frozenset(types)
         self.named: Final = kinds(tuple(types))
         self.kinds: Final = frozenset(KIND_OF[name] for name in types)
+        self._measured: Final = measured(getattr(source, "measure", Measure.EVENTS))
+        """What it adds up of an event."""
 
     @abstractmethod
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         """Return what is suspicious about an event; `watch` is what was remembered before it."""
-
-    def measure_of(self) -> Measure:
-        """Return what it adds up."""
-        measure: Measure = getattr(self.source, "measure", Measure.EVENTS)
-        return measure
 
     def found(
         self,
@@ -165,7 +162,6 @@ class Sliding(Local):
         self._within_ms = self.rows_ms = source.within // _MS
         self.after = source.measure is Measure.POINTS
         self._column = COLUMN_OF.get(source.measure)
-        self._measured = measured(source.measure)
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         rows, column = watch.rows, self._column
@@ -173,11 +169,9 @@ class Sliding(Local):
             return None
         # Those before can be in no window with it.
         near = rows[bisect_right(rows, seen.at_ms - self._within_ms, key=time_of) :]
+        there = len(near) if column is None else sum([row[column] for row in near])
         # Nearly always all that is there together is no more than the limit.
-        if column is None:
-            if len(near) < self._limit:
-                return None
-        elif sum([row[column] for row in near]) + self._measured(seen) <= self._limit:
+        if there + self._measured(seen) <= self._limit:
             return None
         mine = [row for row in near if row[KIND] in self.kinds]
         times = [row[AT] for row in mine]
@@ -215,7 +209,6 @@ class Bucketed(Local):
         self.after = source.measure is Measure.POINTS
         self.counts = _counter(source.measure, self.types, DAY_MS, 2 * self._days + 1)
         self._name = self.counts.name
-        self._measured = measured(source.measure)
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         value = self._measured(seen)
@@ -249,7 +242,6 @@ class Spike(Local):
         self.after = source.measure is Measure.POINTS
         self.counts = _counter(source.measure, self.types, self._bucket_ms, source.history + 2)
         self._name = self.counts.name
-        self._measured = measured(source.measure)
 
     def look(self, seen: Sighting, watch: Watch) -> Detected | None:
         source = self._source

@@ -17,7 +17,6 @@ from pointstream.contracts.wire import dumps
 from pointstream.fraud.baseline import threshold
 from pointstream.fraud.compile import Watchers
 from pointstream.fraud.elsewhere import Tallied
-from pointstream.fraud.local import measured
 from pointstream.fraud.sighting import Sighting
 from pointstream.fraud.watch import SUM_MAX, Watch, keep_latest
 from pointstream.fraud.windows import busiest_run
@@ -95,7 +94,7 @@ def _add(
     owner = owner_key(kind, entity_id)
     added = False
     for tallied in rows:
-        value = measured(tallied.detector.measure)(seen)
+        value = tallied.weight(seen)
         if value <= 0:
             continue
         key = (owner, tallied.detector.id, at_ms // tallied.bucket_ms)
